@@ -1,0 +1,1 @@
+"""The content of files: ranged reads, pages, spill and uploads. Never sees inodes or paths."""
