@@ -1,3 +1,3 @@
-"""Mount a bucket of an object store as a directory."""
+"""bucketfs: mount an object storage bucket as a directory."""
 
 __version__ = "0.1.0"

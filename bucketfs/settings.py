@@ -1,0 +1,193 @@
+"""The settings of one mount: frozen, checked, and independent of where they came from.
+
+`options.py` and `cli/` build them from argv; `mount.py` reads them and hands plain values to the
+layers. Nothing else of the package reads argv, files or the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from bucketfs.errors import ConfigurationError
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+DEFAULT_MEMORY_BYTES = 96 * MIB
+DEFAULT_DISK_BYTES = 10 * GIB
+DEFAULT_UMASK = 0o022
+SCHEMES = ("s3", "file", "memory")
+ADDRESSINGS = ("auto", "path", "virtual")
+PAYLOADS = ("auto", "signed", "unsigned")
+ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountSettings:
+    """Everything that one mount was asked for; every value is checked when it is made.
+
+    `uid`, `gid` None: those of the mounting process. `umask`, `fmask`, `dmask` apply to objects
+    that carry no mode of their own (see `file_mode`, `directory_mode`). `kernel_options` are the
+    options of mount(8) that libfuse takes as they are (`nosuid`, `nodev`, `noatime` ...).
+    Sizes are bytes, times seconds. Raises: ConfigurationError.
+    """
+
+    url: str
+    mountpoint: Path
+    is_foreground: bool = False
+    is_read_only: bool = False
+    is_debug: bool = False
+    log_file: Path | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    addressing: str = "auto"
+    profile: str | None = None
+    payload: str = "auto"
+    allow_other: bool = False
+    acl: bool = False
+    uid: int | None = None
+    gid: int | None = None
+    umask: int | None = None
+    fmask: int | None = None
+    dmask: int | None = None
+    cache_dir: Path | None = None
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    disk_bytes: int = DEFAULT_DISK_BYTES
+    ttl_s: float = 5.0
+    part_size: int = 8 * MIB
+    concurrency: int = 16
+    timeout_s: float = 60.0
+    attributes_policy: str = "auto"
+    kernel_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_url(self.url)
+        _check_endpoint(self.endpoint)
+        _check_choice("addressing", self.addressing, ADDRESSINGS)
+        _check_choice("payload", self.payload, PAYLOADS)
+        _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
+        _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")
+        _check_range("disk", self.disk_bytes, 64 * MIB, None, "64M")
+        _check_range("part_size", self.part_size, 5 * MIB, 5 * GIB, "5M to 5G")
+        _check_range("concurrency", self.concurrency, 1, 512, "1 to 512")
+        _check_range("timeout", self.timeout_s, 1, 3600, "1 to 3600 (seconds)")
+        _check_range("ttl", self.ttl_s, 0, None, "0 or more (seconds)")
+        for name in ("umask", "fmask", "dmask"):
+            mask = getattr(self, name)
+            if mask is not None:
+                _check_range(name, mask, 0, 0o777, "0 to 777 (octal)")
+        for name in ("uid", "gid"):
+            number = getattr(self, name)
+            if number is not None:
+                _check_range(name, number, 0, 2**32 - 2, "0 to 4294967294")
+
+    @property
+    def owner_uid(self) -> int:
+        """Return the owner of objects that carry none."""
+        return os.getuid() if self.uid is None else self.uid
+
+    @property
+    def owner_gid(self) -> int:
+        """Return the group of objects that carry none."""
+        return os.getgid() if self.gid is None else self.gid
+
+    @property
+    def file_mode(self) -> int:
+        """Return the permission bits of files that carry none (`fmask`, else `umask`, of 0666)."""
+        return 0o666 & ~self._mask(self.fmask)
+
+    @property
+    def directory_mode(self) -> int:
+        """Return the permission bits of directories that carry none (`dmask`, of 0777)."""
+        return 0o777 & ~self._mask(self.dmask)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Return `cache_dir`, or the folder that belongs to this URL and mount point.
+
+        One cache folder belongs to one mount: what a crash left in it is found again by the next
+        mount of the same bucket at the same place.
+        """
+        if self.cache_dir is not None:
+            return self.cache_dir
+        identity = hashlib.sha256(f"{self.url}\0{self.mountpoint}".encode(errors="surrogateescape"))
+        return platformdirs.user_cache_path("bucketfs") / identity.hexdigest()[:16]
+
+    def _mask(self, own: int | None) -> int:
+        if own is not None:
+            return own
+        return DEFAULT_UMASK if self.umask is None else self.umask
+
+
+def disk_bytes_for(folder: Path, wanted: int = DEFAULT_DISK_BYTES) -> int:
+    """Return the default disk budget: `wanted`, but at most half of what is free at `folder`.
+
+    `folder` need not exist yet: the nearest parent that does is asked. Never below the least
+    that `MountSettings` accepts.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return max(64 * MIB, min(wanted, shutil.disk_usage(place).free // 2))
+
+
+def _check_url(url: str) -> None:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        known = "s3://bucket[/prefix], file:///folder, memory://name"
+        raise ConfigurationError(f"cannot mount {mask_url(url)!r}: the URL is one of {known}")
+    if not rest:
+        raise ConfigurationError(f"the URL {url!r} names no bucket")
+    if scheme == "file" and not rest.startswith("/"):
+        raise ConfigurationError(f"the URL {url!r} needs an absolute folder: file:///folder")
+    if scheme == "s3" and (not rest.split("/", 1)[0] or "@" in rest.split("/", 1)[0]):
+        raise ConfigurationError(
+            "an s3 URL is s3://bucket[/prefix]; credentials come from the environment or files"
+        )
+
+
+def _check_endpoint(endpoint: str | None) -> None:
+    if endpoint is None:
+        return
+    shown = mask_url(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError as exc:
+        raise ConfigurationError(f"endpoint={shown} is no URL: {exc}") from exc
+    if not is_usable:
+        raise ConfigurationError(f"endpoint={shown} is no URL like https://host[:port]")
+    if parts.username or parts.password:
+        raise ConfigurationError(
+            f"endpoint={shown} must not hold credentials; they come from the environment or files"
+        )
+
+
+def mask_url(url: str) -> str:
+    """Return `url` without what stands before an `@` in its host part."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if "@" not in host:
+        return url
+    return f"{scheme}{separator}***@{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{name}={value} is wrong: it is one of {', '.join(allowed)}")
+
+
+def _check_range(name: str, value: float, least: float, most: float | None, allowed: str) -> None:
+    is_too_much = most is not None and value > most
+    if value < least or is_too_much:
+        limit = allowed if most is not None or " " in allowed else f"at least {allowed}"
+        raise ConfigurationError(f"{name}={value} is out of range: it is {limit}")
