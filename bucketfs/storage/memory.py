@@ -1,0 +1,406 @@
+"""A bucket in this process's memory (`memory://name`): every ability, no wire, gone at the end.
+
+It exists as the strictest reading of `interface.py`: tests of the layers above run against it, and
+the contract suite holds the real dialects to the same behaviour.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from bucketfs.errors import (
+    InvalidKey,
+    InvalidRequest,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectTooLarge,
+)
+from bucketfs.storage.interface import (
+    Body,
+    BytesBody,
+    Capabilities,
+    ListPage,
+    MemorySink,
+    ObjectAttributes,
+    ObjectInfo,
+    Part,
+    Precondition,
+    Sink,
+    Version,
+)
+
+INLINE_BYTES = 1 << 20
+"""Bytes in memory up to this many are copied without a thread: the hop would cost more."""
+
+DEFAULT_CAPABILITIES = Capabilities(
+    append=True,
+    part_copy=True,
+    move=True,
+    conditional_write=True,
+    batch_delete=1000,
+    min_part=5 << 20,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    info: ObjectInfo
+    data: bytes
+
+
+@dataclass(slots=True)
+class _UploadState:
+    key: str
+    attributes: ObjectAttributes
+    parts: dict[int, tuple[Part, bytes]] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """An `ObjectStore` over a dict; all its changes are atomic, every version is a new number.
+
+    `capabilities` may be narrowed or widened (a small `min_part`, no `append`) to test how the
+    layers above live with less. `now_ns` is the store's own clock.
+    """
+
+    def __init__(
+        self,
+        name: str = "memory",
+        *,
+        capabilities: Capabilities = DEFAULT_CAPABILITIES,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.name = name
+        self._capabilities = capabilities
+        self._now_ns = now_ns
+        self._objects: dict[str, _Object] = {}
+        self._order: list[tuple[bytes, str]] = []
+        self._uploads: dict[str, _UploadState] = {}
+        self._numbers = itertools.count(1)
+        self._limiter = trio.CapacityLimiter(8)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what the constructor was given."""
+        return self._capabilities
+
+    async def check(self) -> None:
+        """Return at once: a bucket in memory exists."""
+        await trio.lowlevel.checkpoint()
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """Return an object's info. Raises: ObjectNotFound."""
+        await trio.lowlevel.checkpoint()
+        return self._present(key, "stat").info
+
+    async def list_page(
+        self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = 1000
+    ) -> ListPage:
+        """Return one page in the order of the keys' UTF-8 bytes. A marker is a key or a prefix."""
+        await trio.lowlevel.checkpoint()
+        wanted = _encoded(prefix)
+        objects: list[ObjectInfo] = []
+        prefixes: list[str] = []
+        last: str | None = None
+        place = self._place_after(prefix, delimiter, marker)
+        while place < len(self._order) and self._order[place][0].startswith(wanted):
+            if len(objects) + len(prefixes) >= limit:
+                return ListPage(objects, prefixes, last)
+            key = self._order[place][1]
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            if end < 0:
+                last = key
+                # Like the clouds: a listing carries neither metadata nor content type.
+                info = self._objects[key].info
+                objects.append(replace(info, metadata=None, content_type=None))
+                place += 1
+            else:
+                last = key[: end + len(delimiter)]
+                prefixes.append(last)
+                place = self._place_behind_prefix(last)
+        return ListPage(objects, prefixes, None)
+
+    async def read_range(
+        self,
+        key: str,
+        start: int,
+        length: int,
+        sink: Sink,
+        if_version: Version | None = None,
+    ) -> ObjectInfo:
+        """Fill `sink`. Raises: ObjectNotFound, ObjectChanged."""
+        await trio.lowlevel.checkpoint()
+        found = self._present(key, "read")
+        if if_version is not None and found.info.version != if_version:
+            raise ObjectChanged("the object was replaced", key=key, operation="read")
+        wanted = memoryview(found.data)[start + sink.received : start + length]
+        if isinstance(sink, MemorySink) and len(wanted) <= INLINE_BYTES:
+            _pour(wanted, sink)
+        else:
+            await trio.to_thread.run_sync(_pour, wanted, sink, limiter=self._limiter)
+        return found.info
+
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Store an object whole. Raises: ObjectChanged, ObjectExists, ObjectTooLarge."""
+        self._check_key(key, "write")
+        if body.size > self._capabilities.max_write:
+            raise ObjectTooLarge("too large for one write", key=key, operation="write")
+        data = await self._collected(body)
+        # ATOMIC: the precondition holds when the object appears.
+        self._check_precondition(key, precondition, "write")
+        return self._put(key, data, attributes)
+
+    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+        """Add to the end; an absent object is 0 bytes long. Raises: ObjectChanged."""
+        self._check_key(key, "append")
+        data = await self._collected(body)
+        # ATOMIC: the length is compared and changed in one step.
+        old = self._objects.get(key)
+        size = len(old.data) if old else 0
+        if position != size:
+            message = f"the object has {size} bytes, not {position}"
+            raise ObjectChanged(message, key=key, operation="append")
+        if old is None:
+            return self._put(key, data, ObjectAttributes())
+        return self._put(key, old.data + data, _attributes(old.info))
+
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> MemoryUpload:
+        """Begin a multipart upload."""
+        await trio.lowlevel.checkpoint()
+        self._check_key(key, "begin_upload")
+        upload_id = f"upload-{next(self._numbers)}"
+        self._uploads[upload_id] = _UploadState(key, attributes)
+        return MemoryUpload(self, upload_id)
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        attributes: ObjectAttributes | None = None,
+        source_version: Version | None = None,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Copy in one step. Raises: ObjectNotFound, ObjectChanged, ObjectExists, InvalidRequest."""
+        await trio.lowlevel.checkpoint()
+        self._check_key(target, "copy")
+        found = self._present(source, "copy")
+        if source_version is not None and found.info.version != source_version:
+            raise ObjectChanged("the source was replaced", key=source, operation="copy")
+        if source == target and attributes is None:
+            message = "a copy onto itself must change the attributes"
+            raise InvalidRequest(message, key=source, operation="copy")
+        self._check_precondition(target, precondition, "copy")
+        return self._put(target, found.data, attributes or _attributes(found.info))
+
+    async def move(self, source: str, target: str) -> ObjectInfo:
+        """Rename in one step; the version stays. Raises: ObjectNotFound."""
+        await trio.lowlevel.checkpoint()
+        self._check_key(target, "move")
+        found = self._present(source, "move")
+        if source == target:
+            return found.info
+        self._remove(source)
+        return self._place(_Object(replace(found.info, key=target), found.data))
+
+    async def delete(self, key: str, if_version: Version | None = None) -> None:
+        """Delete; an absent object is no error. Raises: ObjectChanged."""
+        await trio.lowlevel.checkpoint()
+        found = self._objects.get(key)
+        if found is None:
+            return
+        if if_version is not None and found.info.version != if_version:
+            raise ObjectChanged("the object was replaced", key=key, operation="delete")
+        self._remove(key)
+
+    async def delete_many(self, keys: Iterable[str]) -> Mapping[str, Exception]:
+        """Delete all of `keys`; none fails here."""
+        await trio.lowlevel.checkpoint()
+        for key in list(keys):
+            if key in self._objects:
+                self._remove(key)
+        return {}
+
+    async def aclose(self) -> None:
+        """Let the objects live on: another user of the same store may still be there."""
+        await trio.lowlevel.checkpoint()
+
+    # -- what MemoryUpload asks --------------------------------------------------------------
+
+    def _upload(self, upload_id: str, operation: str) -> _UploadState:
+        state = self._uploads.get(upload_id)
+        if state is None:
+            raise ObjectNotFound(f"no such upload: {upload_id}", operation=operation)
+        return state
+
+    def _put(self, key: str, data: bytes, attributes: ObjectAttributes) -> ObjectInfo:
+        info = ObjectInfo(
+            key=key,
+            size=len(data),
+            version=Version(f"v{next(self._numbers)}"),
+            modified_ns=self._now_ns(),
+            metadata={name.lower(): value for name, value in attributes.metadata.items()},
+            content_type=attributes.content_type,
+            storage_class="STANDARD",
+        )
+        return self._place(_Object(info, data))
+
+    def _present(self, key: str, operation: str) -> _Object:
+        found = self._objects.get(key)
+        if found is None:
+            raise ObjectNotFound("no such object", key=key, operation=operation)
+        return found
+
+    def _check_precondition(
+        self, key: str, precondition: Precondition | None, operation: str
+    ) -> None:
+        if precondition is None:
+            return
+        found = self._objects.get(key)
+        if precondition.version is None:
+            if found is not None:
+                raise ObjectExists("an object is there already", key=key, operation=operation)
+        elif found is None or found.info.version != precondition.version:
+            raise ObjectChanged("the object was replaced", key=key, operation=operation)
+
+    async def _collected(self, body: Body) -> bytes:
+        if isinstance(body, BytesBody) and body.size <= INLINE_BYTES:
+            await trio.lowlevel.checkpoint()
+            return b"".join(body)
+        return await trio.to_thread.run_sync(b"".join, body, limiter=self._limiter)
+
+    # -- the ordered dict ----------------------------------------------------------------------
+
+    def _check_key(self, key: str, operation: str) -> None:
+        if not key or len(_encoded(key)) > self._capabilities.max_key:
+            raise InvalidKey("an empty key, or one that is too long", key=key, operation=operation)
+
+    def _place(self, found: _Object) -> ObjectInfo:
+        if found.info.key not in self._objects:
+            insort(self._order, (_encoded(found.info.key), found.info.key))
+        self._objects[found.info.key] = found
+        return found.info
+
+    def _remove(self, key: str) -> None:
+        del self._objects[key]
+        del self._order[bisect_left(self._order, (_encoded(key), key))]
+
+    def _place_after(self, prefix: str, delimiter: str, marker: str | None) -> int:
+        if marker is None or _encoded(marker) < _encoded(prefix):
+            return bisect_left(self._order, (_encoded(prefix), ""))
+        if delimiter and delimiter in marker[len(prefix) :]:
+            return self._place_behind_prefix(marker)
+        return bisect_left(self._order, (_encoded(marker) + b"\0", ""))
+
+    def _place_behind_prefix(self, prefix: str) -> int:
+        # No UTF-8 (nor escaped) key can be above prefix + 0xFF...: 0xFF sorts last, and a key of
+        # many such bytes is shorter than this bound.
+        return bisect_left(self._order, (_encoded(prefix) + b"\xff" * 2000, ""))
+
+
+class MemoryUpload:
+    """A multipart upload of a `MemoryStore`, with the part rules that S3 has."""
+
+    def __init__(self, store: MemoryStore, upload_id: str) -> None:
+        self.upload_id = upload_id
+        self._store = store
+
+    async def add_part(self, number: int, body: Body) -> Part:
+        """Keep part `number`. Raises: InvalidRequest for a number out of range."""
+        data = await self._store._collected(body)
+        return self._keep(number, data, "add_part")
+
+    async def copy_part(
+        self, number: int, source: str, start: int, length: int, version: Version
+    ) -> Part:
+        """Make a part of an object's bytes. Raises: ObjectNotFound, ObjectChanged."""
+        await trio.lowlevel.checkpoint()
+        found = self._store._present(source, "copy_part")
+        if found.info.version != version:
+            raise ObjectChanged("the source was replaced", key=source, operation="copy_part")
+        if start < 0 or length <= 0 or start + length > len(found.data):
+            message = "the range is not inside the source"
+            raise InvalidRequest(message, key=source, operation="copy_part")
+        return self._keep(number, found.data[start : start + length], "copy_part")
+
+    async def list_parts(self) -> Sequence[Part]:
+        """Return what was kept, ascending. Raises: ObjectNotFound if the upload is gone."""
+        await trio.lowlevel.checkpoint()
+        state = self._store._upload(self.upload_id, "list_parts")
+        return [state.parts[number][0] for number in sorted(state.parts)]
+
+    async def commit(
+        self, parts: Sequence[Part], precondition: Precondition | None = None
+    ) -> ObjectInfo:
+        """Make the object. Raises: ObjectChanged, ObjectExists, InvalidRequest, ObjectNotFound."""
+        await trio.lowlevel.checkpoint()
+        # ATOMIC: checked and made in one step.
+        state = self._store._upload(self.upload_id, "commit")
+        pieces = self._checked_pieces(state, parts)
+        self._store._check_precondition(state.key, precondition, "commit")
+        del self._store._uploads[self.upload_id]
+        return self._store._put(state.key, b"".join(pieces), state.attributes)
+
+    async def abort(self) -> None:
+        """Drop the upload; one that is gone is no error."""
+        await trio.lowlevel.checkpoint()
+        self._store._uploads.pop(self.upload_id, None)
+
+    def _keep(self, number: int, data: bytes, operation: str) -> Part:
+        state = self._store._upload(self.upload_id, operation)
+        limits = self._store.capabilities
+        if not 1 <= number <= limits.max_parts or len(data) > limits.max_part:
+            message = f"part {number} of {len(data)} bytes is outside the limits"
+            raise InvalidRequest(message, key=state.key, operation=operation)
+        part = Part(number, f"p{next(self._store._numbers)}", len(data))
+        state.parts[number] = (part, data)
+        return part
+
+    def _checked_pieces(self, state: _UploadState, parts: Sequence[Part]) -> list[bytes]:
+        numbers = [part.number for part in parts]
+        kept = [state.parts.get(number) for number in numbers]
+        pieces = [
+            piece[1] for piece, part in zip(kept, parts, strict=True) if piece and piece[0] == part
+        ]
+        if not parts or len(pieces) < len(parts) or numbers != sorted(set(numbers)):
+            message = "the parts are unknown, or not in ascending order"
+            raise InvalidRequest(message, key=state.key, operation="commit")
+        if any(len(piece) < self._store.capabilities.min_part for piece in pieces[:-1]):
+            message = "a part that is not the last is too small"
+            raise InvalidRequest(message, key=state.key, operation="commit")
+        return pieces
+
+
+def _encoded(key: str) -> bytes:
+    try:
+        return key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as exc:
+        raise InvalidKey("not text, nor escaped bytes", key=key) from exc
+
+
+def _attributes(info: ObjectInfo) -> ObjectAttributes:
+    return ObjectAttributes(info.metadata or {}, info.content_type)
+
+
+def _pour(data: memoryview, sink: Sink) -> None:
+    """Copy `data` into `sink` until one of them ends."""
+    while data:
+        room = sink.room()
+        count = min(len(room), len(data))
+        if not count:
+            return
+        room[:count] = data[:count]
+        sink.advance(count)
+        data = data[count:]
