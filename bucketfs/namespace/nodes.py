@@ -1,0 +1,323 @@
+"""Nodes: the inodes that the kernel knows, their numbers, lookup counts and places in the tree.
+
+Pure bookkeeping without requests. A node is one file or directory for as long as the kernel, an
+open handle or unsaved bytes need it. Its key is never stored: it is spelled by walking the parents,
+so that renaming a directory re-keys everything below it at once.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+from bucketfs.errors import StaleHandle
+from bucketfs.namespace import keys
+from bucketfs.namespace.attributes import Attributes
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
+
+Inode = NewType("Inode", int)
+ROOT_INODE = Inode(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the process behind a request. `groups` are its supplementary groups."""
+
+    uid: int
+    gid: int
+    umask: int = 0o022
+    pid: int = 0
+    groups: frozenset[int] = frozenset()
+
+    def is_in_group(self, gid: int) -> bool:
+        """Tell whether the caller belongs to a group."""
+        return gid == self.gid or gid in self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one setattr asks for; None leaves a field as it is. `mode` has permission bits only."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+
+class SavedBytes(Protocol):
+    """What a save left in the bucket."""
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The object as it is now."""
+
+    @property
+    def attributes(self) -> ObjectAttributes:
+        """What really stands beside it (a streamed upload has the attributes of its begin)."""
+
+
+class FileBytes(Protocol):
+    """What the namespace needs of a file's content; `pagecache.content.Content` is one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes now, written ones included."""
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether it holds bytes that the bucket has not."""
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether an upload under the file's present key has begun already."""
+
+    @property
+    def base(self) -> ObjectInfo | None:
+        """The object that it rests on; None: never saved."""
+
+    async def save(
+        self, key: str, attributes: ObjectAttributes, precondition: Precondition | None
+    ) -> SavedBytes:
+        """Send everything; on failure everything is still dirty."""
+
+    async def fetch_all(self) -> None:
+        """Bring every byte that only the object has here, so that the object may vanish."""
+
+    def rebased(self, info: ObjectInfo) -> None:
+        """Say that the same bytes are now this key and version."""
+
+    async def discard(self) -> None:
+        """Drop everything, unsaved bytes included."""
+
+
+class Node:
+    """One file or directory that the kernel, a handle or unsaved bytes hold.
+
+    `lookups` is what the kernel will forget; `opens` and `writers` are handles (writers: those that
+    may write); `busy` counts changes in flight. `is_new`: made here and never saved (a file).
+    `has_unsaved_attributes`: `attributes` are newer than those in the bucket. `is_removed`: its name
+    is gone, handles go on. `is_stale`: others replaced or deleted it. `data` is the whole object where
+    a small GET did the stat; the first open takes it. `changes` counts changes of attributes.
+    """
+
+    __slots__ = (
+        "attributes",
+        "busy",
+        "changes",
+        "children",
+        "content",
+        "data",
+        "fresh_until_s",
+        "has_deferred_delete",
+        "has_unsaved_attributes",
+        "info",
+        "inode",
+        "is_directory",
+        "is_new",
+        "is_removed",
+        "is_stale",
+        "lookups",
+        "name",
+        "opens",
+        "parent",
+        "writers",
+    )
+
+    def __init__(
+        self,
+        inode: Inode,
+        name: str,
+        parent: Node | None,
+        attributes: Attributes,
+        *,
+        is_directory: bool,
+        info: ObjectInfo | None = None,
+        data: bytes | None = None,
+        fresh_until_s: float = 0.0,
+    ) -> None:
+        self.inode = inode
+        self.name = name
+        self.parent = parent
+        self.attributes = attributes
+        self.is_directory = is_directory
+        self.info = info
+        self.data = data
+        self.fresh_until_s = fresh_until_s
+        self.children: dict[str, Node] = {}
+        self.content: FileBytes | None = None
+        self.lookups = 0
+        self.opens = 0
+        self.writers = 0
+        self.busy = 0
+        self.changes = 0
+        self.is_new = False
+        self.is_removed = False
+        self.is_stale = False
+        self.has_unsaved_attributes = False
+        self.has_deferred_delete = False
+
+    @property
+    def kind(self) -> int:
+        """The type bits of its mode (`stat.S_IFREG` ...)."""
+        return stat.S_IFMT(self.attributes.mode)
+
+    @property
+    def size(self) -> int:
+        """Return st_size: written bytes included; a symlink's is its target's length."""
+        if self.content is not None:
+            return self.content.size
+        if self.info is None or self.is_directory:
+            return 0
+        return self.info.size
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether bytes or attributes are not in the bucket yet."""
+        if self.is_removed:
+            return False
+        is_written = self.content is not None and self.content.is_dirty
+        return self.is_new or self.has_unsaved_attributes or is_written
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the mount knows better than the bucket, so that the bucket is not asked."""
+        return self.busy > 0 or self.writers > 0 or self.parent is None or self.is_dirty
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether no name leads here any more."""
+        return self.is_removed or self.is_stale
+
+
+def prefix_of(directory: Node) -> str:
+    """Return the prefix of everything in a directory: "" for the root, else ending in "/"."""
+    if directory.parent is None:
+        return ""
+    return keys.directory_prefix(prefix_of(directory.parent), directory.name)
+
+
+def key_of(node: Node) -> str:
+    """Return the node's key: a directory's is that of its marker. The root has none ("")."""
+    if node.is_directory or node.parent is None:
+        return prefix_of(node)
+    return keys.file_key(prefix_of(node.parent), node.name)
+
+
+def is_below(node: Node, directory: Node) -> bool:
+    """Tell whether `node` is `directory` or lies somewhere in it."""
+    step: Node | None = node
+    while step is not None:
+        if step is directory:
+            return True
+        step = step.parent
+    return False
+
+
+def walk(directory: Node) -> Iterator[Node]:
+    """Yield every known node below a directory, parents before children."""
+    pending = list(directory.children.values())
+    while pending:
+        node = pending.pop()
+        yield node
+        pending.extend(node.children.values())
+
+
+class Inodes:
+    """The table of inode numbers. Numbers are never used twice while the mount lives."""
+
+    def __init__(self, root_attributes: Attributes) -> None:
+        self.root = Node(ROOT_INODE, "", None, root_attributes, is_directory=True)
+        self._nodes: dict[Inode, Node] = {ROOT_INODE: self.root}
+        self._last = int(ROOT_INODE)
+
+    def __len__(self) -> int:
+        """Return how many nodes are known."""
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Yield every known node, from a copy: the table may change meanwhile."""
+        return iter(list(self._nodes.values()))
+
+    def node(self, inode: Inode) -> Node:
+        """Return the node of a number. Raises: StaleHandle for one that was forgotten."""
+        try:
+            return self._nodes[inode]
+        except KeyError:
+            raise StaleHandle(f"inode {inode} is not known any more") from None
+
+    def add(
+        self,
+        parent: Node,
+        name: str,
+        attributes: Attributes,
+        *,
+        is_directory: bool,
+        info: ObjectInfo | None = None,
+        data: bytes | None = None,
+        fresh_until_s: float = 0.0,
+    ) -> Node:
+        """Make a node under a name, in the place of one that was there (which goes stale)."""
+        # ATOMIC: table and directory change together
+        former = parent.children.get(name)
+        if former is not None:
+            self.detach(former)
+            former.is_stale = not former.is_removed
+        self._last += 1
+        node = Node(
+            Inode(self._last),
+            name,
+            parent,
+            attributes,
+            is_directory=is_directory,
+            info=info,
+            data=data,
+            fresh_until_s=fresh_until_s,
+        )
+        self._nodes[node.inode] = node
+        parent.children[name] = node
+        return node
+
+    def detach(self, node: Node) -> None:
+        """Take a node's name away; its parent stays known to it, the number stays valid."""
+        parent = node.parent
+        if parent is not None and parent.children.get(node.name) is node:
+            del parent.children[node.name]
+        self.drop_unused(node)
+
+    def move(self, node: Node, parent: Node, name: str) -> None:
+        """Give a node another name; one that has the name already must have been detached."""
+        # ATOMIC: no moment with two names or none
+        former = node.parent
+        if former is not None and former.children.get(node.name) is node:
+            del former.children[node.name]
+        node.parent, node.name = parent, name
+        parent.children[name] = node
+        if former is not None:
+            self.drop_unused(former)
+
+    def forget(self, inode: Inode, count: int) -> None:
+        """Take `count` lookups back; drop what nothing needs any more."""
+        node = self._nodes.get(inode)
+        if node is None:
+            return
+        node.lookups = max(0, node.lookups - count)
+        self.drop_unused(node)
+
+    def drop_unused(self, node: Node) -> None:
+        """Drop a node, and parents that were kept for it only, once nothing needs them."""
+        step: Node | None = node
+        while step is not None and self._is_unused(step):
+            self._nodes.pop(step.inode, None)
+            parent = step.parent
+            if parent is not None and parent.children.get(step.name) is step:
+                del parent.children[step.name]
+            step = parent
+
+    @staticmethod
+    def _is_unused(node: Node) -> bool:
+        if node.parent is None or node.lookups or node.opens or node.children:
+            return False
+        return not (node.is_pinned or node.has_deferred_delete)

@@ -1,0 +1,115 @@
+"""The tree: the one door to names. `fuse` calls this and nothing below it in the namespace.
+
+Every rule lives in a module of its own (lookups, entries, links, rename, changes, xattrs, saving);
+the tree builds them around one table of nodes and shows their operations under one roof.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from bucketfs.namespace.attributes import Attributes, Defaults
+from bucketfs.namespace.changes import Changer
+from bucketfs.namespace.entries import Entries
+from bucketfs.namespace.finder import Finder
+from bucketfs.namespace.gate import KeyGate
+from bucketfs.namespace.links import Links
+from bucketfs.namespace.lookups import Lookups
+from bucketfs.namespace.nodes import Inode, Inodes, Node
+from bucketfs.namespace.removal import Removal
+from bucketfs.namespace.rename import Renamer
+from bucketfs.namespace.saving import Saver
+from bucketfs.namespace.xattrs import ExtendedAttributes
+from bucketfs.storage.interface import ObjectStore
+
+
+class Tree:
+    """All names of one mount. Operations may run at once; each is safe under cancellation.
+
+    Lookups are counted here: `lookup`, `create`, `make_directory`, `make_node`, `make_symlink` and
+    `adopt` return a node with one lookup more, which the kernel gives back by `forget`. Names are
+    the kernel's bytes.
+
+    - `await lookup(parent, name) -> Node`  Raises: EntryNotFound
+    - `await refresh(node)` asks the bucket again once ttl has passed  Raises: StaleHandle
+    - `children(directory) -> AsyncIterator[Child]` without "." and ".."
+    - `adopt(directory, child) -> Node | None` the node of a listed child; None where its attributes
+      are not proved, so that only its name may be told
+    - `await create(parent, name, mode, caller) -> Node`  Raises: EntryExists
+    - `await make_directory(parent, name, mode, caller) -> Node`
+    - `await make_node(parent, name, mode, rdev, caller) -> Node`
+    - `await make_symlink(parent, name, target, caller) -> Node`; `await read_symlink(node) -> bytes`
+    - `await unlink(parent, name)`; `await remove_directory(parent, name)`
+    - `await rename(parent, name, new_parent, new_name, flags)`
+    - `await change(node, changes, caller)`; `touched(node)` after bytes were written
+    - `await save(node)` everything of the node is in the bucket afterwards
+    - `stored_attributes(node) -> ObjectAttributes` what an upload that begins now sends
+    - `opened(node, is_writer=...)`; `await closed(node, is_writer=...)`
+    - `xattrs.get/set/list/remove`
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        finder: Finder,
+        *,
+        defaults: Defaults,
+        ttl_s: float,
+        is_read_only: bool = False,
+        has_acl: bool = False,
+        concurrency: int = 16,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        now = clock_ns()
+        mode = defaults.directory_mode
+        self.inodes = Inodes(Attributes(mode, defaults.uid, defaults.gid, now, now, now))
+        gate = KeyGate()
+        lookups = Lookups(finder, self.inodes, ttl_s=ttl_s)
+        saver = Saver(store, lookups, gate, clock_ns=clock_ns, is_read_only=is_read_only)
+        removal = Removal(store, lookups, saver)
+        entries = Entries(lookups, saver, removal, has_acl=has_acl)
+        links = Links(store, entries)
+        renamer = Renamer(store, lookups, saver, removal, concurrency=concurrency)
+        changer = Changer(saver, has_acl=has_acl)
+        self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)
+
+        self.lookup = lookups.lookup
+        self.refresh = lookups.refresh
+        self.children = lookups.children
+        self.adopt = lookups.adopt
+        self.create = entries.create
+        self.make_directory = entries.make_directory
+        self.make_node = entries.make_node
+        self.make_symlink = links.make_symlink
+        self.read_symlink = links.read_symlink
+        self.unlink = removal.unlink
+        self.remove_directory = removal.remove_directory
+        self.opened = removal.opened
+        self.closed = removal.closed
+        self.rename = renamer.rename
+        self.change = changer.change
+        self.touched = changer.touched
+        self.save = saver.save
+        self.stored_attributes = saver.stored_attributes
+
+    @property
+    def root(self) -> Node:
+        """The mount's own directory."""
+        return self.inodes.root
+
+    def node(self, inode: Inode) -> Node:
+        """Return the node of a number. Raises: StaleHandle."""
+        return self.inodes.node(inode)
+
+    def parent_of(self, node: Node) -> Node:
+        """Return the directory that a node is in; the root is its own."""
+        return node if node.parent is None else node.parent
+
+    def forget(self, inode: Inode, count: int) -> None:
+        """Take lookups back from the kernel."""
+        self.inodes.forget(inode, count)
+
+    def unsaved(self) -> list[Node]:
+        """Return the nodes with bytes or attributes that are not in the bucket yet."""
+        return [node for node in self.inodes if node.is_dirty]
