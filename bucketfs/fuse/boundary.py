@@ -1,0 +1,230 @@
+"""Boundary: the one place where exceptions become errnos, and where requests have a deadline.
+
+pyfuse3 ends the mount for every exception but FUSEError, so each handler of `operations.py` is
+wrapped by `request`: our own errors become the errno of `ERRNOS`, anything else is a bug, which is
+EIO for that one call with its traceback in the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar, cast
+
+import pyfuse3
+import trio
+
+from bucketfs import errors
+
+log = logging.getLogger(__name__)
+
+ERRNOS: Mapping[type[errors.BucketfsError], int] = MappingProxyType(
+    {
+        errors.BucketfsError: errno.EIO,
+        errors.ConfigurationError: errno.EIO,
+        errors.CacheDirectoryError: errno.EIO,
+        errors.StorageError: errno.EIO,
+        errors.ObjectNotFound: errno.ENOENT,
+        errors.BucketNotFound: errno.EIO,
+        errors.ObjectChanged: errno.ESTALE,
+        errors.ObjectExists: errno.ESTALE,
+        errors.ObjectArchived: errno.EIO,
+        errors.AccessDenied: errno.EACCES,
+        errors.QuotaExceeded: errno.ENOSPC,
+        errors.ObjectTooLarge: errno.EFBIG,
+        errors.InvalidKey: errno.EINVAL,
+        errors.InvalidRequest: errno.EIO,
+        errors.NotSupported: errno.ENOTSUP,
+        errors.ConfusedServer: errno.EIO,
+        errors.Transient: errno.EIO,
+        errors.FileSystemError: errno.EIO,
+        errors.EntryNotFound: errno.ENOENT,
+        errors.EntryExists: errno.EEXIST,
+        errors.NotADirectory: errno.ENOTDIR,
+        errors.IsADirectory: errno.EISDIR,
+        errors.DirectoryNotEmpty: errno.ENOTEMPTY,
+        errors.NotPermitted: errno.EPERM,
+        errors.PermissionRefused: errno.EACCES,
+        errors.InvalidOperation: errno.EINVAL,
+        errors.NameTooLong: errno.ENAMETOOLONG,
+        errors.NotImplementedHere: errno.ENOTSUP,
+        errors.AttributeNotFound: errno.ENODATA,
+        errors.AttributesTooLarge: errno.ENOSPC,
+        errors.BufferTooSmall: errno.ERANGE,
+        errors.ReadOnly: errno.EROFS,
+        errors.StaleHandle: errno.ESTALE,
+        errors.FileTooLarge: errno.EFBIG,
+        errors.NoSpace: errno.ENOSPC,
+        errors.CrossMount: errno.EXDEV,
+    }
+)
+"""The whole table: every class of errors.py has its line (tests/unit/fuse/test_boundary.py)."""
+
+_EVERYDAY = (errors.FileSystemError, errors.ObjectNotFound)
+"""Answers that programs ask for on purpose: not worth more than a DEBUG line."""
+
+DEADLINE_S = 600.0
+"""Longest time that a request without its own bound may take; the stores give up far earlier."""
+SWEEP_INTERVAL_S = 5.0
+SLOW_S = 60.0
+
+_DEADLINE_BOUND = frozenset(
+    {"lookup", "getattr", "read", "readdir", "readlink", "getxattr", "listxattr", "open", "opendir"}
+)
+"""What may be given up: these change nothing. A change is never abandoned half-way; the store's own
+time limits end it."""
+
+
+def errno_of(exc: errors.BucketfsError) -> int:
+    """Return the errno of one of our errors; a class without a line has that of its base."""
+    if isinstance(exc, errors.Transient) and exc.throttled:
+        return errno.EAGAIN
+    for kind in type(exc).__mro__:
+        if kind in ERRNOS:
+            return ERRNOS[kind]
+    return errno.EIO
+
+
+def unwrapped(exc: BaseException) -> BaseException:
+    """Return the one exception that a (nested) group is about.
+
+    Cancellations beside a real error are its echo. Among several errors one that is not ours wins,
+    because it is a bug and must be seen.
+    """
+    leaves = list(_leaves(exc))
+    bugs = [leaf for leaf in leaves if not isinstance(leaf, errors.BucketfsError | trio.Cancelled)]
+    ours = [leaf for leaf in leaves if isinstance(leaf, errors.BucketfsError)]
+    return (bugs or ours or leaves)[0]
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
+
+
+def translated(exc: BaseException, operation: str, subject: object) -> pyfuse3.FUSEError:
+    """Return the FUSEError for `exc` and log what happened, as loudly as it deserves."""
+    cause = unwrapped(exc)
+    if isinstance(cause, pyfuse3.FUSEError):
+        return cause
+    if isinstance(cause, errors.BucketfsError):
+        code = errno_of(cause)
+        level = logging.DEBUG if isinstance(cause, _EVERYDAY) else logging.WARNING
+        log.log(level, "%s(%s): %s [%s]", operation, subject, cause, errno.errorcode.get(code))
+        return pyfuse3.FUSEError(code)
+    log.error("%s(%s) met a bug", operation, subject, exc_info=cause)
+    return pyfuse3.FUSEError(errno.EIO)
+
+
+class InFlight:
+    """One request that the kernel waits for; `since_s` is on the monotonic clock."""
+
+    __slots__ = ("is_reported", "operation", "scope", "since_s", "subject")
+
+    def __init__(self, operation: str, subject: object, scope: trio.CancelScope | None) -> None:
+        self.operation = operation
+        self.subject = subject
+        self.scope = scope
+        self.since_s = time.monotonic()
+        self.is_reported = False
+
+
+class InFlightTable:
+    """All requests that the kernel waits for now; shown by the control socket.
+
+    One sweeping task looks for those past their deadline, which is cheaper than a timer each.
+    """
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._requests: set[InFlight] = set()
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def add(self, request: InFlight) -> None:
+        """Begin to count `request`."""
+        self._requests.add(request)
+
+    def remove(self, request: InFlight) -> None:
+        """The request was answered."""
+        self._requests.discard(request)
+
+    def report(self) -> list[dict[str, object]]:
+        """Return what is under way, the longest first."""
+        now = time.monotonic()
+        ordered = sorted(self._requests, key=lambda request: request.since_s)
+        return [
+            {
+                "operation": request.operation,
+                "subject": str(request.subject),
+                "seconds": round(now - request.since_s, 3),
+            }
+            for request in ordered
+        ]
+
+    def sweep(self) -> None:
+        """Give up requests past the deadline, and name slow ones in the log, once each."""
+        now = time.monotonic()
+        for request in self._requests:
+            age_s = now - request.since_s
+            if age_s > SLOW_S and not request.is_reported:
+                request.is_reported = True
+                log.info("%s(%s) takes long: %d s", request.operation, request.subject, age_s)
+            if age_s > self._deadline_s and request.scope is not None:
+                request.scope.cancel()
+
+    async def sweep_for_ever(self) -> None:
+        """Sweep now and then, until cancelled."""
+        while True:
+            await trio.sleep(SWEEP_INTERVAL_S)
+            self.sweep()
+
+
+class HasInFlight(Protocol):
+    """What `request` needs of the object whose method it wraps."""
+
+    in_flight: InFlightTable
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+
+
+def request(handler: Handler) -> Handler:
+    """Make a method a request handler: it is counted, bounded, and raises nothing but FUSEError.
+
+    Cancellation from outside (the mount ends) passes through.
+    """
+    operation = handler.__name__
+    is_bound = operation in _DEADLINE_BOUND
+
+    @functools.wraps(handler)
+    async def guarded(self: HasInFlight, *args: Any) -> Any:
+        flight = InFlight(operation, args[0] if args else "", None)
+        self.in_flight.add(flight)
+        try:
+            if not is_bound:
+                return await handler(self, *args)
+            with trio.CancelScope() as flight.scope:
+                return await handler(self, *args)
+        except (pyfuse3.FUSEError, trio.Cancelled):
+            raise
+        except Exception as exc:
+            raise translated(exc, operation, flight.subject) from None
+        except BaseExceptionGroup as group:
+            if all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(group)):
+                raise
+            raise translated(group, operation, flight.subject) from None
+        finally:
+            self.in_flight.remove(flight)
+        log.warning("%s(%s) was given up after its deadline", operation, flight.subject)
+        raise pyfuse3.FUSEError(errno.ETIMEDOUT)
+
+    return cast("Handler", guarded)
