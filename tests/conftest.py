@@ -10,8 +10,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ["tests.mounts.plugin"]
 if (Path(__file__).parent / "servers" / "plugin.py").exists():
-    pytest_plugins = ["tests.servers.plugin"]
+    pytest_plugins.append("tests.servers.plugin")
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
