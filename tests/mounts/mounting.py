@@ -6,12 +6,13 @@ read from /proc/self/mountinfo.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,15 @@ class Mount:
     def log_text(self) -> str:
         """Return what the mount logged so far."""
         return self.log.read_text(errors="replace")
+
+
+def error_of(function: Callable[..., object], *arguments: object) -> str:
+    """Return the name of the errno with which `function(*arguments)` fails, or "ok"."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "ok"
 
 
 def is_mounted(path: Path) -> bool:
