@@ -1,0 +1,1 @@
+"""The kernel door: requests come in, a reply or an errno goes out."""

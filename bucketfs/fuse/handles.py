@@ -1,0 +1,327 @@
+"""Handles: open files and directories; the only place where a name meets its bytes.
+
+`namespace` never sees bytes and `pagecache` never sees names; here a node gets its content when it
+is opened, and the content learns by a `NodeTarget` under which key it is to be stored.
+
+Lock order of the whole mount: handle, node, table. A task that holds a lock takes only locks further
+right. Handle: `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace, then the
+lock of a content. Table: the tables of handles and inodes are changed only between awaits and need
+no lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from typing import NewType, Protocol, cast
+
+import pyfuse3
+import trio
+
+from bucketfs.errors import BucketfsError, StaleHandle
+from bucketfs.fuse import replies
+from bucketfs.namespace.lookups import Child
+from bucketfs.namespace.nodes import FileBytes, Node, key_of
+from bucketfs.namespace.tree import Tree
+from bucketfs.pagecache.content import Target
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo
+
+log = logging.getLogger(__name__)
+
+HandleNumber = NewType("HandleNumber", int)
+
+PAGE_BYTES = 4096
+
+
+class OpenBytes(FileBytes, Protocol):
+    """What a handle does with a file's content; `pagecache.content.Content` is one."""
+
+    target: Target | None
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        """Return `length` bytes, fewer at the end of the file."""
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Put `data` at `offset`."""
+
+    async def truncate(self, size: int) -> None:
+        """Make the file `size` bytes long."""
+
+
+class Contents(Protocol):
+    """Where contents come from; `pagecache.cache.PageCache` is one."""
+
+    def open(self, info: ObjectInfo, data: bytes | None = None) -> OpenBytes:
+        """Return the content of an object (`data`: all of it, if that is known already)."""
+
+    def create(self) -> OpenBytes:
+        """Return the content of a file that is not in the bucket yet."""
+
+
+class NodeTarget:
+    """Tells a content that streams its upload where it goes, at the moment when it begins."""
+
+    def __init__(self, tree: Tree, node: Node) -> None:
+        self._tree = tree
+        self._node = node
+
+    def key(self) -> str:
+        """Return the key that the node's path spells now."""
+        return key_of(self._node)
+
+    def attributes(self) -> ObjectAttributes:
+        """Return what would be stored beside the object now."""
+        return self._tree.stored_attributes(self._node)
+
+
+class FileHandle:
+    """One open file. It follows its node through renames and outlives the node's name."""
+
+    __slots__ = ("content", "is_appending", "is_writer", "node")
+
+    def __init__(self, node: Node, content: OpenBytes, flags: int) -> None:
+        self.node = node
+        self.content = content
+        self.is_writer = flags & os.O_ACCMODE != os.O_RDONLY
+        self.is_appending = bool(flags & os.O_APPEND)
+
+
+class DirectoryHandle:
+    """One open directory: a snapshot of its names that grows as pages of the listing come.
+
+    The cookie of a position is its index in the snapshot, so that telldir/seekdir work while it is
+    open; position 0 (rewinddir) begins a new snapshot, as POSIX wants.
+    """
+
+    def __init__(self, tree: Tree, node: Node, ttl_s: float, unlinked: Counter[int]) -> None:
+        self.node = node
+        self._tree = tree
+        self._ttl_s = ttl_s
+        self._unlinked = unlinked
+        self._lock = trio.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._children: list[Child] = []
+        self._rest = aiter(self._tree.children(self.node))
+        self._is_complete = False
+
+    async def reply(self, position: int, token: pyfuse3.ReaddirToken) -> None:
+        """Put the entries from `position` on into a readdir answer, as many as fit."""
+        async with self._lock:
+            if position == 0 and (self._children or self._is_complete):
+                self._begin()
+            for dots, name in enumerate((b".", b"..")):
+                if position <= dots and not self._reply_dots(token, name, dots + 1):
+                    return
+            index = max(position - 2, 0)
+            while await self._has(index):
+                if not self._reply_child(token, self._children[index], index + 3):
+                    return
+                index += 1
+
+    async def _has(self, index: int) -> bool:
+        """Return whether the snapshot has that entry, listing further where needed."""
+        while index >= len(self._children) and not self._is_complete:
+            try:
+                self._children.append(await anext(self._rest))
+            except StopAsyncIteration:
+                self._is_complete = True
+            except BaseException:
+                # A generator that raised is spent: the next request lists anew from the start and
+                # this one reports the error.
+                self._begin()
+                raise
+        return index < len(self._children)
+
+    def _reply_dots(self, token: pyfuse3.ReaddirToken, name: bytes, cookie: int) -> bool:
+        node = self.node if name == b"." else self._tree.parent_of(self.node)
+        entry = replies.entry_attributes(node, self._ttl_s)
+        return pyfuse3.readdir_reply(token, pyfuse3.FileNameT(name), entry, cookie)
+
+    def _reply_child(self, token: pyfuse3.ReaddirToken, child: Child, cookie: int) -> bool:
+        """Add one entry; False where it does not fit. What was adopted in vain is given back."""
+        # ATOMIC: the node that is told is under this name now
+        name = pyfuse3.FileNameT(child.name)
+        node = self._tree.adopt(self.node, child)
+        if node is not None:
+            entry = replies.entry_attributes(node, self._ttl_s)
+            has_room = pyfuse3.readdir_reply(token, name, entry, cookie)
+            if not has_room:
+                self._tree.forget(node.inode, 1)
+            return has_room
+        entry = replies.name_only(child.inode, child.kind_mode)
+        has_room = pyfuse3.readdir_reply(token, name, entry, cookie)
+        if has_room:
+            self._unlinked[child.inode] += 1
+        return has_room
+
+
+class Handles:
+    """The table of what is open, and the operations on bytes."""
+
+    def __init__(self, tree: Tree, contents: Contents, *, ttl_s: float) -> None:
+        self._tree = tree
+        self._contents = contents
+        self._ttl_s = ttl_s
+        self._numbers = itertools.count(1)
+        self._files: dict[HandleNumber, FileHandle] = {}
+        self._directories: dict[HandleNumber, DirectoryHandle] = {}
+        self._unlinked: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._files) + len(self._directories)
+
+    async def open(self, node: Node, flags: int) -> HandleNumber:
+        """Open a file as the bucket has it now, at most ttl old.
+
+        Raises: StaleHandle where others replaced it: the kernel then looks the path up anew.
+        """
+        await self._tree.refresh(node)
+        return self.opened(node, flags)
+
+    def opened(self, node: Node, flags: int) -> HandleNumber:
+        """Open a file whose node is known to be current (just made, or refreshed)."""
+        # ATOMIC: a node has one content, and it is counted before anything else runs
+        handle = FileHandle(node, self._content_of(node), flags)
+        self._tree.opened(node, is_writer=handle.is_writer)
+        number = HandleNumber(next(self._numbers))
+        self._files[number] = handle
+        return number
+
+    def open_directory(self, node: Node) -> HandleNumber:
+        """Open a directory."""
+        # ATOMIC: as above
+        self._tree.opened(node, is_writer=False)
+        number = HandleNumber(next(self._numbers))
+        self._directories[number] = DirectoryHandle(
+            self._tree, node, self._ttl_s, self._unlinked
+        )
+        return number
+
+    def file(self, number: int) -> FileHandle:
+        """Return an open file. Raises: StaleHandle."""
+        try:
+            return self._files[HandleNumber(number)]
+        except KeyError:
+            raise StaleHandle(f"file handle {number} is not open") from None
+
+    def directory(self, number: int) -> DirectoryHandle:
+        """Return an open directory. Raises: StaleHandle."""
+        try:
+            return self._directories[HandleNumber(number)]
+        except KeyError:
+            raise StaleHandle(f"directory handle {number} is not open") from None
+
+    async def read(self, number: int, offset: int, length: int) -> bytes | memoryview:
+        """Return `length` bytes from `offset`, fewer at the end of the file."""
+        return await self.file(number).content.read(offset, length)
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        """Write all of `data`; return how many bytes that is."""
+        handle = self.file(number)
+        content, node = handle.content, handle.node
+        if handle.is_appending:
+            offset = _append_offset(offset, content.size)
+        if node.is_removed:
+            content.target = None  # it will never be stored: begin no upload
+        await content.write(offset, data)
+        self._tree.touched(node)
+        return len(data)
+
+    async def flush(self, number: int) -> None:
+        """Have everything of a file in the bucket at close(2), if this handle may have written."""
+        handle = self.file(number)
+        if handle.is_writer and handle.node.is_dirty:
+            await self._tree.save(handle.node)
+
+    async def sync(self, number: int) -> None:
+        """Have everything of a file in the bucket."""
+        node = self.file(number).node
+        if node.is_dirty:
+            await self._tree.save(node)
+
+    async def sync_directory(self, number: int) -> None:
+        """Have a directory's attributes in the bucket; its names are there already."""
+        node = self.directory(number).node
+        if node.is_dirty:
+            await self._tree.save(node)
+
+    async def close(self, number: int) -> None:
+        """Release a file. What could not be saved stays here and is tried again later."""
+        handle = self.file(number)
+        del self._files[HandleNumber(number)]
+        node = handle.node
+        try:
+            # A shared mapping may have been written after the last flush.
+            if handle.is_writer and node.is_dirty:
+                await self._tree.save(node)
+        except BucketfsError as exc:
+            log.warning("could not save at close, will try again: %s", exc)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._tree.closed(node, is_writer=handle.is_writer)
+
+    async def close_directory(self, number: int) -> None:
+        """Release a directory."""
+        node = self.directory(number).node
+        del self._directories[HandleNumber(number)]
+        await self._tree.closed(node, is_writer=False)
+
+    async def truncate(self, node: Node, size: int, number: int | None) -> None:
+        """Change a file's size; with no handle (truncate(2) by path) it is saved at once."""
+        if number is not None:
+            await self.file(number).content.truncate(size)
+            self._tree.touched(node)
+            return
+        own = await self.open(node, os.O_WRONLY)
+        try:
+            await self.file(own).content.truncate(size)
+            self._tree.touched(node)
+            await self._tree.save(node)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.close(own)
+
+    def forget(self, lookups: Iterable[tuple[int, int]]) -> None:
+        """Give lookups back to the tree, less those of entries that were names only."""
+        for inode, count in lookups:
+            left = count - self._take_unlinked(inode, count)
+            if left:
+                self._tree.forget(self._tree_inode(inode), left)
+
+    def _take_unlinked(self, inode: int, count: int) -> int:
+        """Count off forgets of name-only entries: each is forgotten once without any lookup."""
+        known = self._unlinked.get(inode, 0)
+        if not known:
+            return 0
+        if known <= count:
+            del self._unlinked[inode]
+            return known
+        self._unlinked[inode] = known - count
+        return count
+
+    def _content_of(self, node: Node) -> OpenBytes:
+        """Return the node's content, making it from what the node knows of its object."""
+        if node.content is not None:
+            return cast("OpenBytes", node.content)
+        data, node.data = node.data, None
+        content = self._contents.create() if node.info is None else self._contents.open(
+            node.info, data
+        )
+        content.target = NodeTarget(self._tree, node)
+        node.content = content
+        return content
+
+
+def _append_offset(offset: int, size: int) -> int:
+    """Return where an O_APPEND handle's bytes go: to the end, whatever the kernel thinks that is.
+
+    A whole page inside the file is no append but the kernel writing back a shared mapping, for which
+    it takes any handle that may write.
+    """
+    is_page_inside = offset % PAGE_BYTES == 0 and offset < size
+    return offset if is_page_inside else size
