@@ -1,0 +1,154 @@
+"""The command line: commands, help, and how an error looks to a person.
+
+An error is one line, `bucketfs: error: ...`, and exit status 1 (2 where the command itself was
+written wrongly); a traceback only with `--debug`. Each command imports what it needs when it runs,
+so that `--help` and shell completion answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from bucketfs import __version__
+from bucketfs.errors import BucketfsError
+from bucketfs.options import describe
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+# click's own class, whether typer brings its own click or uses the package.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_MOUNT_HELP = f"""Mount the bucket at URL on the directory MOUNTPOINT.
+
+\b
+URL is one of
+  s3://bucket[/prefix]    S3 or a server that speaks it (-o endpoint=https://host)
+  file:///folder          a local folder as a bucket
+  memory://name           gone after the unmount; for trying things out
+
+Returns when the mount answers. S3 credentials come from AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), else from the shared AWS files.
+
+\b
+Options for -o (comma-separated; a comma in a value is written \\,):
+{"".join(f"  {line}{chr(10)}" for line in describe().splitlines())}
+The options of mount(8) are accepted too: nosuid, nodev, noexec, noatime,
+_netdev, nofail, noauto, user, x-systemd.* and so on.
+"""
+
+app = typer.Typer(
+    name="bucketfs",
+    help="Mount an object storage bucket as a directory. One file is one object.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"bucketfs {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show it."),
+    ] = False,
+) -> None:
+    """Mount an object storage bucket as a directory. One file is one object."""
+
+
+@app.command(help=_MOUNT_HELP)
+def mount(
+    url: Annotated[str, typer.Argument(show_default=False)],
+    mountpoint: Annotated[Path, typer.Argument(show_default=False)],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Mount options; may be repeated."),
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", "-f", help="Stay in the foreground; log to stderr.")
+    ] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", "-r", help="The same as -o ro.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log every request; show tracebacks.")
+    ] = False,
+) -> None:
+    """Mount a bucket (the help text is `_MOUNT_HELP`)."""
+    from bucketfs.cli.mounting import mount_bucket, settings_from
+
+    settings = settings_from(
+        url,
+        mountpoint,
+        options or [],
+        is_foreground=foreground,
+        is_read_only=read_only,
+        is_debug=debug,
+    )
+    raise typer.Exit(mount_bucket(settings))
+
+
+@app.command()
+def umount(
+    mountpoint: Annotated[Path, typer.Argument(show_default=False)],
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Unmount although something cannot be saved; it stays in the cache."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Save everything into the bucket, showing what is left, then unmount MOUNTPOINT.
+
+    The exit status is 1 if something could not be saved; it is still mounted then.
+    """
+    from bucketfs.cli.unmounting import unmount
+
+    raise typer.Exit(unmount(mountpoint, is_forced=force))
+
+
+def main() -> NoReturn:
+    """Run the command that argv asks for and exit with its status."""
+    is_debug = "--debug" in sys.argv
+    try:
+        status = app(standalone_mode=False)
+    except _UsageError as exc:
+        context = getattr(exc, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        message = exc.format_message() if hasattr(exc, "format_message") else str(exc)
+        _leave(f"{message}{hint}" if message else "", EXIT_USAGE)
+    except (typer.Abort, KeyboardInterrupt):
+        _leave("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the flush at exit would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except (BucketfsError, OSError) as exc:
+        if is_debug:
+            raise
+        _leave(str(exc), EXIT_FAILED)
+    except Exception as exc:
+        if is_debug:
+            raise
+        _leave(f"a bug: {type(exc).__name__}: {exc} (--debug shows where)", EXIT_FAILED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    if message:
+        typer.echo(f"bucketfs: error: {' '.join(message.split())}", err=True)
+    sys.exit(status)

@@ -1,0 +1,114 @@
+"""Logging set-up (leaf): where a mount's log goes, and that no secret gets into it.
+
+In the foreground it goes to standard error; a daemon writes to `log_file`, else to syslog, else to
+a file in the user's log folder. Every text that leaves passes `SecretMask`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import logging.handlers
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import platformdirs
+
+LOGGER_NAME = "bucketfs"
+SYSLOG_SOCKET = Path("/dev/log")
+SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_LOG_FILE_BYTES = 10 << 20
+_LOG_FILES_KEPT = 3
+_HIDDEN = "***"
+_PATTERNS = (
+    re.compile(r"(?i)(\bsignature[=:]\s*)[0-9A-Za-z%+/=]+"),
+    re.compile(r"(?i)(x-amz-(?:security-token|signature)['\"]?[=:]\s*['\"]?)[^\s&'\"]+"),
+    re.compile(
+        r"(?i)((?:secret_?(?:access_?)?key|session_?token|password)['\"]?[=:]\s*['\"]?)[^\s&,'\"]+"
+    ),
+    re.compile(r"(://)[^/\s@]+:[^/\s@]+(?=@)"),
+)
+
+
+class SecretMask:
+    """Hides signatures, tokens and known secret values in a text."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # Short values (an empty variable, "x") would tear harmless texts apart.
+        self._secrets = sorted({text for text in secrets if len(text) >= 8}, key=len, reverse=True)
+
+    def hide(self, text: str) -> str:
+        """Return `text` without what must not be seen."""
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\1{_HIDDEN}", text)
+        return text
+
+
+class MaskingFormatter(logging.Formatter):
+    """Formats a record with its traceback, then hides the secrets in all of it."""
+
+    def __init__(self, layout: str, mask: SecretMask) -> None:
+        super().__init__(layout)
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of the record as it may be seen."""
+        return self._mask.hide(super().format(record))
+
+
+def configure(
+    *,
+    is_foreground: bool,
+    is_debug: bool = False,
+    log_file: Path | None = None,
+    name: str = "mount",
+) -> None:
+    """Send what the logger `bucketfs` says to where this process's log goes.
+
+    `name` tells mounts apart where several share a log folder. Replaces an earlier set-up.
+    Raises: OSError where `log_file` cannot be written.
+    """
+    mask = SecretMask(os.environ.get(variable, "") for variable in SECRET_VARIABLES)
+    handler, layout = _destination(is_foreground, log_file, name)
+    handler.setFormatter(MaskingFormatter(layout, mask))
+    logger = logging.getLogger(LOGGER_NAME)
+    for former in list(logger.handlers):
+        logger.removeHandler(former)
+        former.close()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if is_debug else logging.INFO)
+    logger.propagate = False
+
+
+def default_log_file(name: str) -> Path:
+    """Return the log file of the mount `name` where there is no syslog."""
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return platformdirs.user_log_path("bucketfs") / f"{Path(name).name or 'root'}-{digest}.log"
+
+
+def _destination(
+    is_foreground: bool, log_file: Path | None, name: str
+) -> tuple[logging.Handler, str]:
+    timed = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    if log_file is None and is_foreground:
+        return logging.StreamHandler(sys.stderr), timed
+    if log_file is None and SYSLOG_SOCKET.exists():
+        try:
+            syslog = logging.handlers.SysLogHandler(os.fspath(SYSLOG_SOCKET), "daemon")
+        except OSError:
+            # No daemon listens (a container): the file below is the log then.
+            pass
+        else:
+            syslog.ident = f"bucketfs[{os.getpid()}]: "
+            return syslog, "%(levelname)s %(name)s: %(message)s"
+    target = log_file or default_log_file(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file_handler = logging.handlers.RotatingFileHandler(
+        target, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
+    )
+    return file_handler, timed
