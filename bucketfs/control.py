@@ -46,7 +46,7 @@ def runtime_folder() -> Path:
     elif os.geteuid() == 0:
         folder = Path("/run/bucketfs")
     else:
-        folder = Path(f"/tmp/bucketfs-{os.geteuid()}")  # noqa: S108 - owner and mode are checked
+        folder = Path(f"/tmp/bucketfs-{os.geteuid()}")  # owner and mode are checked below
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = folder.lstat()
@@ -83,9 +83,7 @@ class ControlServer:
         self._watching = 0
         self._watchers_told = trio.Event()
 
-    async def serve(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; the socket's file goes away with it. Start it with `start()`."""
         listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # A left-over socket of a dead mount; a live one would still hold its mount point.

@@ -3,10 +3,10 @@
 `namespace` never sees bytes and `pagecache` never sees names; here a node gets its content when it
 is opened, and the content learns by a `NodeTarget` under which key it is to be stored.
 
-Lock order of the whole mount: handle, node, table. A task that holds a lock takes only locks further
-right. Handle: `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace, then the
-lock of a content. Table: the tables of handles and inodes are changed only between awaits and need
-no lock.
+Lock order of the whole mount: handle, node, table. A task that holds a lock takes only locks
+further right. Handle: `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace,
+then the lock of a content. Table: the tables of handles and inodes are changed only between awaits
+and need no lock.
 """
 
 from __future__ import annotations
@@ -197,9 +197,7 @@ class Handles:
         # ATOMIC: as above
         self._tree.opened(node, is_writer=False)
         number = HandleNumber(next(self._numbers))
-        self._directories[number] = DirectoryHandle(
-            self._tree, node, self._ttl_s, self._unlinked
-        )
+        self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._unlinked)
         return number
 
     def file(self, number: int) -> FileHandle:
@@ -309,8 +307,8 @@ class Handles:
         if node.content is not None:
             return cast("OpenBytes", node.content)
         data, node.data = node.data, None
-        content = self._contents.create() if node.info is None else self._contents.open(
-            node.info, data
+        content = (
+            self._contents.create() if node.info is None else self._contents.open(node.info, data)
         )
         content.target = NodeTarget(self._tree, node)
         node.content = content
@@ -320,8 +318,8 @@ class Handles:
 def _append_offset(offset: int, size: int) -> int:
     """Return where an O_APPEND handle's bytes go: to the end, whatever the kernel thinks that is.
 
-    A whole page inside the file is no append but the kernel writing back a shared mapping, for which
-    it takes any handle that may write.
+    What begins at a page inside the file is no append but the kernel writing back a shared mapping,
+    for which it takes any handle that may write.
     """
     is_page_inside = offset % PAGE_BYTES == 0 and offset < size
     return offset if is_page_inside else size

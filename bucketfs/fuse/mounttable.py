@@ -37,9 +37,7 @@ def parse(text: str) -> list[MountEntry]:
         left, dash, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if dash and len(fields) >= 6 and len(tail) >= 2:
-            entries.append(
-                MountEntry(_unescape(fields[4]), fields[2], tail[0], _unescape(tail[1]))
-            )
+            entries.append(MountEntry(_unescape(fields[4]), fields[2], tail[0], _unescape(tail[1])))
     return entries
 
 

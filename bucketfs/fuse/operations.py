@@ -9,6 +9,7 @@ import stat
 from collections.abc import Sequence
 
 import pyfuse3
+import trio
 
 from bucketfs.errors import InvalidOperation, IsADirectory, NotADirectory, NotPermitted
 from bucketfs.fuse import replies
@@ -40,14 +41,14 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.enable_acl = has_acl
         self.in_flight = in_flight
-        self.is_initialised = False
+        self.initialised = trio.Event()
         self._tree = tree
         self._handles = handles
         self._ttl_s = ttl_s
 
     def init(self) -> None:
         """Note that the kernel has begun to talk."""
-        self.is_initialised = True
+        self.initialised.set()
 
     def stacktrace(self) -> None:
         """Do nothing: a mount's user must not make it write stacks."""
