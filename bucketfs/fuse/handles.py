@@ -15,7 +15,7 @@ import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import NewType, Protocol, cast
 
 import pyfuse3
@@ -102,18 +102,26 @@ class DirectoryHandle:
         self._ttl_s = ttl_s
         self._unlinked = unlinked
         self._lock = trio.Lock()
-        self._begin()
-
-    def _begin(self) -> None:
         self._children: list[Child] = []
-        self._rest = aiter(self._tree.children(self.node))
+        self._rest: AsyncIterator[Child] | None = None
         self._is_complete = False
+
+    async def aclose(self) -> None:
+        """End a listing that was not read to its end."""
+        rest, self._rest = self._rest, None
+        if isinstance(rest, AsyncGenerator):
+            await rest.aclose()
+
+    async def _restart(self) -> None:
+        self._children = []
+        self._is_complete = False
+        await self.aclose()
 
     async def reply(self, position: int, token: pyfuse3.ReaddirToken) -> None:
         """Put the entries from `position` on into a readdir answer, as many as fit."""
         async with self._lock:
             if position == 0 and (self._children or self._is_complete):
-                self._begin()
+                await self._restart()
             for dots, name in enumerate((b".", b"..")):
                 if position <= dots and not self._reply_dots(token, name, dots + 1):
                     return
@@ -126,14 +134,17 @@ class DirectoryHandle:
     async def _has(self, index: int) -> bool:
         """Return whether the snapshot has that entry, listing further where needed."""
         while index >= len(self._children) and not self._is_complete:
+            if self._rest is None:
+                self._children = []
+                self._rest = aiter(self._tree.children(self.node))
             try:
                 self._children.append(await anext(self._rest))
             except StopAsyncIteration:
                 self._is_complete = True
             except BaseException:
-                # A generator that raised is spent: the next request lists anew from the start and
-                # this one reports the error.
-                self._begin()
+                # A generator that raised is spent: this request reports the error, the next one
+                # lists anew.
+                self._rest = None
                 raise
         return index < len(self._children)
 
@@ -181,6 +192,8 @@ class Handles:
         Raises: StaleHandle where others replaced it: the kernel then looks the path up anew.
         """
         await self._tree.refresh(node)
+        if node.is_stale:
+            raise StaleHandle(f"{node.name!r} was replaced or deleted by others")
         return self.opened(node, flags)
 
     def opened(self, node: Node, flags: int) -> HandleNumber:
@@ -265,9 +278,11 @@ class Handles:
 
     async def close_directory(self, number: int) -> None:
         """Release a directory."""
-        node = self.directory(number).node
+        handle = self.directory(number)
         del self._directories[HandleNumber(number)]
-        await self._tree.closed(node, is_writer=False)
+        with trio.CancelScope(shield=True):
+            await handle.aclose()
+            await self._tree.closed(handle.node, is_writer=False)
 
     async def truncate(self, node: Node, size: int, number: int | None) -> None:
         """Change a file's size; with no handle (truncate(2) by path) it is saved at once."""
