@@ -11,8 +11,11 @@ import hypothesis
 import pytest
 
 pytest_plugins = ["tests.mounts.plugin"]
-if (Path(__file__).parent / "servers" / "plugin.py").exists():
-    pytest_plugins.append("tests.servers.plugin")
+pytest_plugins = [
+    f"tests.{folder}.plugin"
+    for folder in ("servers", "mounts")
+    if (Path(__file__).parent / folder / "plugin.py").exists()
+]
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)

@@ -71,8 +71,8 @@ def top(
 
 @app.command(help=_MOUNT_HELP)
 def mount(
-    url: Annotated[str, typer.Argument(show_default=False)],
-    mountpoint: Annotated[Path, typer.Argument(show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="URL")],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
     options: Annotated[
         list[str] | None,
         typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Mount options; may be repeated."),
@@ -103,7 +103,7 @@ def mount(
 
 @app.command()
 def umount(
-    mountpoint: Annotated[Path, typer.Argument(show_default=False)],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
     force: Annotated[
         bool,
         typer.Option(

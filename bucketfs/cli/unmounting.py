@@ -11,7 +11,7 @@ import typer
 
 from bucketfs.cli.progress import last_of
 from bucketfs.control import ControlClient, Report
-from bucketfs.errors import BucketfsError, ConfigurationError
+from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
 
 UNMOUNT_TIMEOUT_S = 30.0
@@ -37,15 +37,11 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
     for line in failed:
         typer.echo(f"bucketfs: not saved: {line}", err=True)
     if failed and not is_forced:
-        raise UnsavedFiles(
-            f"{len(failed)} could not be saved; {place} is still mounted (--force unmounts it)"
-        )
+        hint = f"{place} is still mounted; --force unmounts it and leaves them in the cache"
+        typer.echo(f"bucketfs: error: {len(failed)} could not be saved; {hint}", err=True)
+        return 1
     status = _free_and_wait(client, place)
     return 1 if failed or status else 0
-
-
-class UnsavedFiles(BucketfsError):
-    """Something could not be brought into the bucket, so the mount was left standing."""
 
 
 def _mounted_at(mountpoint: Path) -> Path:
@@ -81,7 +77,7 @@ def _free_and_wait(client: ControlClient, place: Path) -> int:
     try:
         last = last_of(reports, "ending")
     except OSError as exc:
-        raise UnsavedFiles(f"unmounted, but the mount process went away: {exc}") from exc
+        raise ConfigurationError(f"unmounted, but the mount process went away: {exc}") from exc
     return int(last.get("exit_status", 0))
 
 

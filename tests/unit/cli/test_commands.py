@@ -1,0 +1,97 @@
+"""The command line as a person meets it: help, versions, and one-line errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bucketfs import __version__
+from bucketfs.cli.mounting import cause_of, describe_error, settings_from
+from bucketfs.errors import BucketNotFound, ConfigurationError
+from bucketfs.options import OPTIONS
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bucketfs", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"bucketfs {__version__}\n")
+
+
+def test_help_of_mount_explains_urls_and_every_option() -> None:
+    text = run("mount", "--help").stdout
+    for word in ("s3://bucket", "file:///folder", "memory://name", "--foreground", "--read-only"):
+        assert word in text
+    for option in OPTIONS:
+        assert f"    {option.usage}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["mount"], 2, "URL"),
+        (["mount", "--foo", "a", "b"], 2, "--foo"),
+        (["mont"], 2, "mont"),
+        (["mount", "ftp://a", "/nowhere"], 1, "s3://bucket[/prefix]"),
+        (["mount", "s3://b", "/nowhere", "-o", "memroy=1"], 1, "did you mean 'memory=SIZE'"),
+        (["mount", "s3://b", "/nowhere", "-o", "ro", "-o", "memory=x"], 1, "memory=x is wrong"),
+        (["umount", "/"], 1, "nothing of bucketfs is mounted at /"),
+    ],
+)
+def test_an_error_is_one_line(arguments: list[str], status: int, words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert done.stderr.startswith("bucketfs: error: ")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_where() -> None:
+    assert "Traceback" in run("mount", "ftp://a", "/nowhere", "--debug").stderr
+
+
+def test_settings_of_a_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    settings = settings_from(
+        "memory://x",
+        Path("link"),
+        ["memory=64M,rw", "allow_other"],
+        is_foreground=True,
+        is_read_only=True,
+        is_debug=False,
+    )
+    assert settings.mountpoint == tmp_path / "real"
+    assert settings.memory_bytes == 64 << 20
+    assert settings.is_foreground
+    assert settings.is_read_only
+    assert settings.allow_other
+    assert not settings.is_debug
+
+
+def test_a_person_hears_of_our_own_error_in_a_group() -> None:
+    missing = BucketNotFound("no such bucket")
+    group = BaseExceptionGroup("", [ValueError("x"), BaseExceptionGroup("", [missing])])
+    assert cause_of(group) is missing
+    assert describe_error(missing) == "no such bucket"
+    assert "a bug: ValueError" in describe_error(ValueError("x"))
+
+
+def test_a_wrong_option_is_found_before_anything_else() -> None:
+    with pytest.raises(ConfigurationError, match="unknown option"):
+        settings_from(
+            "bad", Path("/"), ["x=1"], is_foreground=False, is_read_only=False, is_debug=False
+        )
