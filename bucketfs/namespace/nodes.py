@@ -15,7 +15,7 @@ from typing import NewType, Protocol
 from bucketfs.errors import StaleHandle
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
-from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
+from bucketfs.storage.interface import ABSENT, ObjectAttributes, ObjectInfo, Precondition
 
 Inode = NewType("Inode", int)
 ROOT_INODE = Inode(1)
@@ -23,17 +23,20 @@ ROOT_INODE = Inode(1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the process behind a request. `groups` are its supplementary groups."""
+    """Who asks: the process behind a request. `groups`: supplementary ones, None unknown."""
 
     uid: int
     gid: int
     umask: int = 0o022
     pid: int = 0
-    groups: frozenset[int] = frozenset()
+    groups: frozenset[int] | None = None
 
-    def is_in_group(self, gid: int) -> bool:
-        """Tell whether the caller belongs to a group."""
-        return gid == self.gid or gid in self.groups
+    def may_set_group_id(self, gid: int) -> bool:
+        """Tell whether the caller may give a file of group `gid` the set-group-ID bit.
+
+        With unknown `groups` the answer is yes: the kernel, which knows them, has checked already.
+        """
+        return self.uid == 0 or self.groups is None or gid == self.gid or gid in self.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,13 @@ class Node:
     """One file or directory that the kernel, a handle or unsaved bytes hold.
 
     `lookups` is what the kernel will forget; `opens` and `writers` are handles (writers: those that
-    may write); `busy` counts changes in flight. `is_new`: made here and never saved (a file).
-    `has_unsaved_attributes`: `attributes` are newer than those in the bucket. `is_removed`: its name
-    is gone, handles go on. `is_stale`: others replaced or deleted it. `data` is the whole object where
-    a small GET did the stat; the first open takes it. `changes` counts changes of attributes.
+    may write); `busy` counts changes in flight. `is_new`: made here and never saved (a file);
+    `expected` is then what must hold at its key when it is. `has_unsaved_attributes`: `attributes`
+    are newer than those in the bucket; `has_explicit_times`: somebody set its times after the last
+    write. `is_removed`: its name is gone, handles go on. `is_stale`: others replaced or deleted it.
+    `data` is the whole object where a small GET did the stat; the first open takes it (a symlink
+    keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those of
+    a directory's entries. `attributes` are replaced, never changed in place: others may share them.
     """
 
     __slots__ = (
@@ -110,8 +116,11 @@ class Node:
         "children",
         "content",
         "data",
+        "entry_changes",
+        "expected",
         "fresh_until_s",
         "has_deferred_delete",
+        "has_explicit_times",
         "has_unsaved_attributes",
         "info",
         "inode",
@@ -153,10 +162,13 @@ class Node:
         self.writers = 0
         self.busy = 0
         self.changes = 0
+        self.entry_changes = 0
         self.is_new = False
+        self.expected: Precondition | None = ABSENT
         self.is_removed = False
         self.is_stale = False
         self.has_unsaved_attributes = False
+        self.has_explicit_times = False
         self.has_deferred_delete = False
 
     @property
@@ -203,6 +215,9 @@ def key_of(node: Node) -> str:
     """Return the node's key: a directory's is that of its marker. The root has none ("")."""
     if node.is_directory or node.parent is None:
         return prefix_of(node)
+    if node.info is not None and keys.is_digest(node.name):
+        # Only the listing knew the segment behind a name that is too long to be shown.
+        return prefix_of(node.parent) + keys.split_key(node.info.key)[1]
     return keys.file_key(prefix_of(node.parent), node.name)
 
 
@@ -248,6 +263,10 @@ class Inodes:
         except KeyError:
             raise StaleHandle(f"inode {inode} is not known any more") from None
 
+    def holds(self, node: Node) -> bool:
+        """Tell whether a node is still in the table."""
+        return self._nodes.get(node.inode) is node
+
     def add(
         self,
         parent: Node,
@@ -263,8 +282,8 @@ class Inodes:
         # ATOMIC: table and directory change together
         former = parent.children.get(name)
         if former is not None:
-            self.detach(former)
             former.is_stale = not former.is_removed
+            self.detach(former)
         self._last += 1
         node = Node(
             Inode(self._last),
@@ -288,9 +307,14 @@ class Inodes:
         self.drop_unused(node)
 
     def move(self, node: Node, parent: Node, name: str) -> None:
-        """Give a node another name; one that has the name already must have been detached."""
+        """Give a node another name; a node that has that name goes stale."""
         # ATOMIC: no moment with two names or none
-        former = node.parent
+        replaced, former = parent.children.get(name), node.parent
+        if replaced is node:
+            return
+        if replaced is not None:
+            replaced.is_stale = not replaced.is_removed
+            self.detach(replaced)
         if former is not None and former.children.get(node.name) is node:
             del former.children[node.name]
         node.parent, node.name = parent, name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bucketfs.namespace.attributes import Attributes, Defaults
+from bucketfs.namespace.attributes import Defaults, implicit_directory
 from bucketfs.namespace.changes import Changer
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
@@ -61,9 +61,7 @@ class Tree:
         concurrency: int = 16,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        now = clock_ns()
-        mode = defaults.directory_mode
-        self.inodes = Inodes(Attributes(mode, defaults.uid, defaults.gid, now, now, now))
+        self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
         lookups = Lookups(finder, self.inodes, ttl_s=ttl_s)
         saver = Saver(store, lookups, gate, clock_ns=clock_ns, is_read_only=is_read_only)

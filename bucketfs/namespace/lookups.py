@@ -1,0 +1,264 @@
+"""Look-ups and listings: from what the bucket has to the nodes that the kernel is told of.
+
+A pinned node (open for writing, unsaved, or with a change in flight) answers for itself. All else is
+what the finder says; an object that others replaced becomes a new inode, and its old node goes stale.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import trio
+
+from bucketfs.errors import EntryNotFound, NameTooLong, NotADirectory, StaleHandle
+from bucketfs.namespace import keys
+from bucketfs.namespace.attributes import Attributes
+from bucketfs.namespace.finder import Entry, Finder, Found
+from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, walk
+from bucketfs.storage.interface import ObjectInfo
+
+_UNPROVED_INODES = 1 << 62
+"""Where the numbers of listed names begin that have no node yet; real inodes never get there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One listed name. `node` is set where one is known and up to date.
+
+    `kind_mode` has the type bits, guessed where the listing proves nothing. `inode` of a name
+    without node is a stand-in for d_ino. `changes` is the directory's count of changes of entries
+    when the name was listed.
+    """
+
+    name: bytes
+    node: Node | None
+    is_directory: bool
+    kind_mode: int
+    inode: int
+    entry: Entry | None
+    changes: int
+
+
+class Lookups:
+    """Finds nodes by name. Any number of look-ups may run at once, beside changes too."""
+
+    def __init__(self, finder: Finder, inodes: Inodes, *, ttl_s: float) -> None:
+        self.finder = finder
+        self.inodes = inodes
+        self.hidden: dict[str, Node] = {}
+        """Keys whose objects wait for the last close of a removed file to be deleted."""
+        self._ttl_s = ttl_s
+
+    def fresh_until(self) -> float:
+        """Return until when what is known now may be believed, on trio's clock."""
+        return trio.current_time() + self._ttl_s
+
+    def key_at(self, parent: Node, name: str, is_directory: bool) -> str:
+        """Spell the key of a name, whether or not anything has it. Raises: NameTooLong."""
+        spell = keys.directory_prefix if is_directory else keys.file_key
+        return spell(prefix_of(parent), name)
+
+    async def lookup(self, parent: Node, name: bytes) -> Node:
+        """Return the node of a name, counting one lookup. Raises: EntryNotFound."""
+        node = await self.find(parent, decoded(name))
+        if node is None:
+            raise EntryNotFound(f"no entry {name!r}")
+        node.lookups += 1
+        return node
+
+    async def find(self, parent: Node, name: str) -> Node | None:
+        """Return the node of a name, None if the server says that there is nothing.
+
+        Nothing is counted: only for use until the next await. Raises: NotADirectory, StorageError.
+        """
+        if not parent.is_directory:
+            raise NotADirectory(f"{parent.name!r} is not a directory")
+        while not parent.is_detached:
+            known = parent.children.get(name)
+            if known is not None and known.is_pinned:
+                return known
+            prefix = prefix_of(parent)
+            found = await self.finder.find(prefix, name)
+            # ATOMIC: nothing may change between this answer and the node made of it
+            if not parent.is_detached and prefix_of(parent) == prefix:
+                return self._settle(parent, name, found)
+        return None
+
+    async def refresh(self, node: Node) -> None:
+        """Ask the bucket again about a node whose time is up.
+
+        A replaced file that is open keeps the attributes of its version; callers that open one
+        must look at `is_stale`. Raises: StaleHandle (others replaced or deleted it; not open).
+        """
+        if node.is_pinned or node.is_removed or node.parent is None:
+            return
+        if not node.is_stale and trio.current_time() >= node.fresh_until_s:
+            await self.find(node.parent, node.name)
+        if node.is_stale and not node.opens:
+            raise StaleHandle(f"{node.name!r} was replaced or deleted by others")
+
+    async def children(self, directory: Node) -> AsyncIterator[Child]:
+        """Yield every entry once, as the bucket lists them, and names that only this mount has.
+
+        Raises: NotADirectory, StorageError (in the middle too).
+        """
+        if not directory.is_directory:
+            raise NotADirectory(f"{directory.name!r} is not a directory")
+        if directory.is_detached:
+            return
+        changes = directory.entry_changes
+        local = {name: node for name, node in directory.children.items() if node.is_pinned}
+        async for entry in self.finder.entries(prefix_of(directory)):
+            local.pop(entry.name, None)
+            if not self._is_hidden(entry.info):
+                yield self._child(directory, entry, changes)
+        for node in local.values():
+            if not node.is_detached and node.parent is directory:
+                yield _child_of(node, changes)
+
+    def adopt(self, directory: Node, child: Child) -> Node | None:
+        """Return the node of a listed child, counting one lookup; None: tell only its name.
+
+        A name without node gets one if its attributes are proved and the directory did not change
+        since it was listed.
+        """
+        # ATOMIC: what is decided here is what the kernel is told
+        node = child.node
+        if node is None or node.is_detached or not self.inodes.holds(node):
+            node = self._adoptable(directory, child)
+        if node is not None:
+            node.lookups += 1
+        return node
+
+    def _adoptable(self, directory: Node, child: Child) -> Node | None:
+        name = decoded(child.name)
+        known = directory.children.get(name)
+        if known is not None and known.is_pinned:
+            return known
+        entry = child.entry
+        if entry is None or entry.attributes is None or directory.is_detached:
+            return None
+        if directory.entry_changes != child.changes:
+            return None
+        found = Found(
+            is_directory=entry.is_directory,
+            info=entry.info,
+            attributes=entry.attributes,
+            data=None,
+            fresh_until_s=entry.fresh_until_s,
+        )
+        return self._settle(directory, name, found)
+
+    def _child(self, directory: Node, entry: Entry, changes: int) -> Child:
+        node = directory.children.get(entry.name)
+        if node is not None and node.is_pinned:
+            return _child_of(node, changes)
+        is_proved = entry.attributes is not None
+        if node is not None and is_proved and _is_same(node, entry.is_directory, entry.info):
+            if node.kind == stat.S_IFMT(_proved(entry).mode):
+                _update(node, entry.info, _proved(entry), entry.fresh_until_s)
+                return _child_of(node, changes)
+            node = None
+        guess = stat.S_IFDIR if entry.is_directory else stat.S_IFREG
+        return Child(
+            os.fsencode(entry.name),
+            None,
+            entry.is_directory,
+            stat.S_IFMT(_proved(entry).mode) if is_proved else guess,
+            node.inode if node is not None else _stand_in(directory, entry.name),
+            entry,
+            changes,
+        )
+
+    def _settle(self, parent: Node, name: str, found: Found | None) -> Node | None:
+        """Bring the table in line with the server's answer about one name."""
+        node = parent.children.get(name)
+        if node is not None and node.is_pinned:
+            return node
+        if found is None or self._is_hidden(found.info):
+            return None if node is None else self._lost(node)
+        if node is not None and _is_same(node, found.is_directory, found.info):
+            if node.kind == stat.S_IFMT(found.attributes.mode):
+                _update(node, found.info, found.attributes, found.fresh_until_s)
+                if found.data is not None:
+                    node.data = found.data
+                return node
+        return self.inodes.add(
+            parent,
+            name,
+            found.attributes,
+            is_directory=found.is_directory,
+            info=found.info,
+            data=found.data,
+            fresh_until_s=found.fresh_until_s,
+        )
+
+    def _lost(self, node: Node) -> Node | None:
+        """Let a node go that the server does not have, unless unsaved files in it keep it."""
+        if node.is_directory and any(below.is_pinned for below in walk(node)):
+            return node
+        node.is_stale = True
+        self.inodes.detach(node)
+        return None
+
+    def _is_hidden(self, info: ObjectInfo | None) -> bool:
+        if info is None or not self.hidden:
+            return False
+        node = self.hidden.get(info.key)
+        return node is not None and node.info is not None and node.info.version == info.version
+
+
+def decoded(name: bytes) -> str:
+    """Return the kernel's name as text (surrogate escapes). Raises: NameTooLong."""
+    if len(name) > keys.NAME_MAX_BYTES:
+        raise NameTooLong(f"a name over {keys.NAME_MAX_BYTES} bytes")
+    return os.fsdecode(name)
+
+
+def _proved(entry: Entry) -> Attributes:
+    assert entry.attributes is not None
+    return entry.attributes
+
+
+def _stand_in(directory: Node, name: str) -> Inode:
+    return Inode(_UNPROVED_INODES | (hash((directory.inode, name)) & (_UNPROVED_INODES - 1)))
+
+
+def _child_of(node: Node, changes: int) -> Child:
+    name = os.fsencode(node.name)
+    return Child(name, node, node.is_directory, node.kind, node.inode, None, changes)
+
+
+def _is_same(node: Node, is_directory: bool, info: ObjectInfo | None) -> bool:
+    """Tell whether an answer of the bucket is about the node's own bytes."""
+    if node.is_directory or is_directory:
+        return node.is_directory and is_directory
+    return node.info is not None and info is not None and node.info.version == info.version
+
+
+def _state_of(marker: ObjectInfo | None) -> tuple[str, int] | None:
+    """Name one state of a directory's marker; an answer to HEAD and one to LIST are the same."""
+    return None if marker is None else (marker.version, marker.modified_ns)
+
+
+def _update(
+    node: Node, info: ObjectInfo | None, attributes: Attributes, fresh_until_s: float
+) -> None:
+    """Take the bucket's word for a node; times that only this mount knows are kept.
+
+    A directory's times change with its entries, which costs no request: they are newer here than
+    at the marker until that is written for another reason.
+    """
+    if node.is_directory and _state_of(node.info) == _state_of(info):
+        known = node.attributes
+        attributes = replace(
+            attributes,
+            mtime_ns=max(attributes.mtime_ns, known.mtime_ns),
+            ctime_ns=max(attributes.ctime_ns, known.ctime_ns),
+        )
+    node.info = info
+    node.attributes = attributes
+    node.fresh_until_s = fresh_until_s

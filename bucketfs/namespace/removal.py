@@ -1,0 +1,172 @@
+"""Removing names: unlink, rmdir, and what becomes of files that are open when their name goes.
+
+The name goes at once. An open handle may still need bytes that only the object has: those are
+fetched before the DELETE where they are few, else the DELETE waits for the last close and the key is
+hidden meanwhile (`Lookups.hidden`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bucketfs.errors import (
+    DirectoryNotEmpty,
+    EntryNotFound,
+    InvalidOperation,
+    IsADirectory,
+    NotADirectory,
+)
+from bucketfs.namespace.gate import Place, hold_node, hold_places, place_of
+from bucketfs.namespace.lookups import Lookups, decoded
+from bucketfs.namespace.nodes import Node, key_of, prefix_of, walk
+from bucketfs.namespace.saving import Saver
+from bucketfs.storage.interface import ABSENT, ObjectStore
+
+FETCH_LIMIT_BYTES = 16 << 20
+"""Up to this size the bytes of an open file are fetched so that its object can go at once."""
+
+
+class Removal:
+    """Takes names away, and ends what the last close ends."""
+
+    def __init__(self, store: ObjectStore, lookups: Lookups, saver: Saver) -> None:
+        self._store = store
+        self._lookups = lookups
+        self._saver = saver
+
+    async def unlink(self, parent: Node, name: bytes) -> None:
+        """Remove a file's name. Raises: EntryNotFound, IsADirectory, StorageError."""
+        self._saver.check_writable()
+        text = decoded(name)
+        async with hold_places(self._saver.gate, *removed_places(parent, text)):
+            node = await self._lookups.find(parent, text)
+            if node is None:
+                raise EntryNotFound(f"no entry {name!r}")
+            if node.is_directory:
+                raise IsADirectory(f"{name!r} is a directory")
+            node.busy += 1
+            try:
+                await self._saver.make_marker(parent)
+                await self._delete(node)
+            finally:
+                node.busy -= 1
+        await self.end_unused(node)
+
+    async def remove_directory(self, parent: Node, name: bytes) -> None:
+        """Remove an empty directory. Raises: EntryNotFound, NotADirectory, DirectoryNotEmpty."""
+        self._saver.check_writable()
+        text = decoded(name)
+        if text in (".", ".."):
+            raise InvalidOperation("a directory cannot be removed as '.' or '..'")
+        places = removed_places(parent, text)
+        async with hold_places(self._saver.gate, *places, trees=[(parent, text)]):
+            node = await self._lookups.find(parent, text)
+            if node is None:
+                raise EntryNotFound(f"no entry {name!r}")
+            if not node.is_directory:
+                raise NotADirectory(f"{name!r} is not a directory")
+            await self.check_empty(node)
+            await self._saver.make_marker(parent)
+            await self._store.delete(key_of(node))
+            self.forget_name(node)
+            self._saver.touch_directory(parent)
+
+    async def check_empty(self, directory: Node) -> None:
+        """Refuse a directory that has entries, here or in the bucket; its tree must be held.
+
+        Raises: DirectoryNotEmpty, StorageError.
+        """
+        if any(node.is_pinned for node in walk(directory)):
+            raise DirectoryNotEmpty(f"{directory.name!r} is not empty")
+        prefix = prefix_of(directory)
+        await self.settle_below(prefix)
+        if not await self._lookups.finder.is_empty(prefix):
+            raise DirectoryNotEmpty(f"{directory.name!r} is not empty")
+
+    async def settle_below(self, prefix: str) -> None:
+        """Carry out the waiting deletes of every key below a prefix."""
+        for key in [key for key in self._lookups.hidden if key.startswith(prefix)]:
+            await self._saver.settle(key)
+
+    def forget_name(self, node: Node) -> None:
+        """Note that a name is gone from the bucket; handles of the node go on working."""
+        # ATOMIC: node, table and finder say the same
+        parent = node.parent
+        assert parent is not None
+        node.is_removed = True
+        node.has_unsaved_attributes = False
+        node.attributes = replace(node.attributes, ctime_ns=self._saver.now_ns())
+        self._lookups.finder.removed(prefix_of(parent), node.name)
+        self._lookups.inodes.detach(node)
+
+    async def keep_bytes(self, node: Node) -> None:
+        """Fetch what open handles of a file need before its object is replaced or deleted."""
+        if node.opens and node.content is not None and node.content.base is not None:
+            await node.content.fetch_all()
+
+    async def end_unused(self, node: Node) -> None:
+        """Drop the bytes of a removed file that nobody has open, and its waiting object."""
+        if not node.is_removed or node.opens:
+            return
+        content, node.content = node.content, None
+        if content is not None:
+            await content.discard()
+        if node.has_deferred_delete:
+            async with hold_node(self._saver.gate, node):
+                for key in [k for k, hid in self._lookups.hidden.items() if hid is node]:
+                    await self._saver.delete_hidden(key, node)
+        self._lookups.inodes.drop_unused(node)
+
+    def opened(self, node: Node, *, is_writer: bool = False) -> None:
+        """Count a handle. `is_writer`: it may write, so that the node answers for itself."""
+        node.opens += 1
+        node.writers += is_writer
+
+    async def closed(self, node: Node, *, is_writer: bool = False) -> None:
+        """Take a handle back. The last one ends what waited for it.
+
+        Attributes that were kept while the file was open for writing are sent now; the content of
+        a clean or removed file is discarded; an unsaved one stays. Raises: StorageError.
+        """
+        node.opens -= 1
+        node.writers -= is_writer
+        if node.opens:
+            return
+        if node.is_removed:
+            await self.end_unused(node)
+            return
+        if node.has_unsaved_attributes:
+            await self._saver.save(node)
+        # ATOMIC: a new handle either sees the content or none
+        if not node.opens and not node.is_dirty and node.content is not None:
+            content, node.content = node.content, None
+            await content.discard()
+        self._lookups.inodes.drop_unused(node)
+
+    async def _delete(self, node: Node) -> None:
+        """Take a file's name away, and its object if it has one (its place is held)."""
+        parent = node.parent
+        assert parent is not None
+        content, key = node.content, key_of(node)
+        has_object = not node.is_new or node.expected != ABSENT
+        await self._saver.settle(key)
+        if content is not None and node.opens and content.base is not None:
+            if content.base.size > FETCH_LIMIT_BYTES:
+                self._lookups.hidden[key] = node
+                node.has_deferred_delete = True
+                has_object = False
+            else:
+                await content.fetch_all()
+        if has_object:
+            await self._store.delete(key)
+        self.forget_name(node)
+        self._saver.touch_directory(parent)
+
+
+def removed_places(parent: Node, name: str) -> Sequence[Place]:
+    """Return what must be held to remove a name: its place, and the parent's if that is implicit."""
+    places = [(parent, name)]
+    if parent.info is None and parent.parent is not None:
+        places.append(place_of(parent))
+    return places

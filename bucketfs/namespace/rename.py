@@ -1,0 +1,342 @@
+"""Renaming, a protocol of its own: objects cannot be renamed, so they are copied, then deleted.
+
+A file is one copy that carries the new ctime (or a native move). A directory is every key below it,
+in parallel; the old tree stays whole until all copies are there, and inodes stay what they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from bucketfs.errors import (
+    DirectoryNotEmpty,
+    EntryExists,
+    EntryNotFound,
+    InvalidOperation,
+    IsADirectory,
+    NotADirectory,
+    StorageError,
+)
+from bucketfs.namespace.gate import Place, hold_places
+from bucketfs.namespace.lookups import Lookups, decoded
+from bucketfs.namespace.nodes import Node, is_below, key_of, prefix_of, walk
+from bucketfs.namespace.parallel import for_each
+from bucketfs.namespace.removal import Removal, removed_places
+from bucketfs.namespace.saving import Saver
+from bucketfs.storage.interface import ABSENT, ObjectInfo, ObjectStore, Precondition
+
+NOREPLACE = 1
+EXCHANGE = 2
+
+_UNDO_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Move:
+    """One rename under way; all of it is decided while the names are held."""
+
+    source: Node
+    target: Node | None
+    parent: Node
+    name: str
+    former_parent: Node
+    former_name: str
+    is_exclusive: bool
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """What a directory's rename has done so far: old keys, and the new object of each."""
+
+    old_prefix: str
+    new_prefix: str
+    done: dict[str, ObjectInfo] = field(default_factory=dict)
+
+    def new_key(self, old_key: str) -> str:
+        """Return where an object goes."""
+        return self.new_prefix + old_key[len(self.old_prefix) :]
+
+
+class Renamer:
+    """Renames files and directories by POSIX's rules."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        lookups: Lookups,
+        saver: Saver,
+        removal: Removal,
+        *,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._lookups = lookups
+        self._saver = saver
+        self._removal = removal
+        self._concurrency = concurrency
+
+    async def rename(
+        self, parent: Node, name: bytes, new_parent: Node, new_name: bytes, flags: int
+    ) -> None:
+        """Give an entry another name, replacing what has it. `flags`: 0 or NOREPLACE.
+
+        On failure nothing is lost: the entry is under its old name, or (where the deletes of a
+        directory failed) whole under the new one with remains under the old. Raises:
+        EntryNotFound, EntryExists (NOREPLACE), DirectoryNotEmpty, NotADirectory, IsADirectory,
+        InvalidOperation (into itself, EXCHANGE), ObjectChanged, StorageError.
+        """
+        self._saver.check_writable()
+        if flags & ~NOREPLACE:
+            raise InvalidOperation("names cannot be exchanged in a bucket")
+        old, new = decoded(name), decoded(new_name)
+        replaced: Node | None = None
+        is_done = False
+        while not is_done:
+            source = await self._source(parent, old)
+            places, trees = _to_hold(source, (parent, old), (new_parent, new))
+            async with hold_places(self._saver.gate, *places, trees=trees):
+                if await self._lookups.find(parent, old) is not source:
+                    continue  # it changed while this waited
+                if new_parent.is_detached:
+                    raise EntryNotFound(f"the directory {new_parent.name!r} was removed")
+                target = await self._lookups.find(new_parent, new)
+                exclusive = bool(flags & NOREPLACE)
+                move = _Move(source, target, new_parent, new, parent, old, exclusive)
+                replaced = await self._rename_held(move)
+                is_done = True
+        if replaced is not None:
+            await self._removal.end_unused(replaced)
+
+    async def _source(self, parent: Node, name: str) -> Node:
+        node = await self._lookups.find(parent, name)
+        if node is None:
+            raise EntryNotFound(f"no entry {name!r}")
+        return node
+
+    async def _rename_held(self, move: _Move) -> Node | None:
+        """Carry a rename out with all its names held; return the node that it replaced."""
+        source, target = move.source, move.target
+        if move.is_exclusive and target is not None:
+            raise EntryExists(f"{move.name!r} is there already")
+        if target is source:
+            return None
+        _check_kinds(move)
+        pinned = [node for node in (source, target) if node is not None]
+        for node in pinned:
+            node.busy += 1
+        try:
+            if target is not None and not target.is_directory:
+                await self._removal.keep_bytes(target)
+            await self._saver.make_marker(move.former_parent)
+            if source.is_directory:
+                await self._rename_directory(move)
+            else:
+                await self._rename_file(move)
+        finally:
+            for node in pinned:
+                node.busy -= 1
+        return target
+
+    async def _rename_file(self, move: _Move) -> None:
+        source = move.source
+        old_key = key_of(source)
+        new_key = self._new_key(move)
+        await self._saver.settle(new_key)
+        if source.is_new and not (source.content is not None and source.content.is_streaming):
+            await self._rename_unsaved(move, old_key)
+            return
+        if source.is_dirty:
+            await self._saver.save_held(source)
+        ctime_ns = self._saver.now_ns()
+        info = await self._transfer_file(move, old_key, new_key, ctime_ns)
+        if source.content is not None:
+            source.content.rebased(info)
+        source.attributes = replace(source.attributes, ctime_ns=ctime_ns)
+        self._rename_node(move)
+        self._saver.note_stored(source, info)
+
+    async def _rename_unsaved(self, move: _Move, old_key: str) -> None:
+        """Rename a file that only this mount has; its save will replace the target's object."""
+        source, target = move.source, move.target
+        if source.expected != ABSENT:
+            await self._store.delete(old_key)  # the object that it was to replace there
+        if target is None:
+            source.expected = ABSENT
+        elif target.is_new:
+            source.expected = target.expected
+        else:
+            source.expected = Precondition(target.info.version) if target.info else None
+        source.attributes = replace(source.attributes, ctime_ns=self._saver.now_ns())
+        self._rename_node(move)
+
+    async def _transfer_file(
+        self, move: _Move, old_key: str, new_key: str, ctime_ns: int
+    ) -> ObjectInfo:
+        source = move.source
+        if self._store.capabilities.move:
+            return await self._store.move(old_key, new_key)
+        former = source.attributes
+        source.attributes = replace(former, ctime_ns=ctime_ns)
+        try:
+            attributes = self._saver.stored_attributes(source, move.name)
+        finally:
+            source.attributes = former
+        info = await self._store.copy(
+            old_key,
+            new_key,
+            attributes=attributes,
+            source_version=source.info.version if source.info is not None else None,
+            precondition=ABSENT if move.is_exclusive else None,
+        )
+        try:
+            await self._store.delete(old_key)
+        except BaseException:
+            # Both names are there now: what was known of the new one is not true any more.
+            prefix = prefix_of(move.parent)
+            self._lookups.finder.stored(prefix, move.name, info, former)
+            raise
+        return info
+
+    def _rename_node(self, move: _Move) -> None:
+        """Change the names here. The bucket has them already, or will with the next save."""
+        # ATOMIC: table, finder and times of both directories
+        source, target = move.source, move.target
+        if target is not None:
+            self._removal.forget_name(target)
+        self._lookups.finder.removed(prefix_of(move.former_parent), move.former_name)
+        self._lookups.inodes.move(source, move.parent, move.name)
+        self._saver.touch_directory(move.former_parent)
+        if move.parent is not move.former_parent:
+            self._saver.touch_directory(move.parent)
+
+    async def _rename_directory(self, move: _Move) -> None:
+        source, target = move.source, move.target
+        if target is not None:
+            await self._removal.check_empty(target)
+        transfer = _Transfer(prefix_of(source), self._new_key(move))
+        await self._removal.settle_below(transfer.old_prefix)
+        await self._saver.settle(transfer.new_prefix.rstrip("/"))
+        await self._save_below(source)
+        try:
+            await self._transfer_tree(transfer)
+            marker = await self._write_new_marker(move, transfer)
+        except BaseException:
+            await self._undo(transfer)
+            raise
+        # ATOMIC: from the last copy to the new names no look-up sees half of it
+        for node in walk(source):
+            info = transfer.done.get(key_of(node))
+            if info is not None:
+                node.info = info
+                if node.content is not None:
+                    node.content.rebased(info)
+        source.attributes = replace(source.attributes, ctime_ns=self._saver.now_ns())
+        self._rename_node(move)
+        self._lookups.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
+        self._saver.note_stored(source, marker)
+        await self._delete_old(transfer)
+
+    async def _save_below(self, directory: Node) -> None:
+        """Save what is unsaved below; files that were never saved just get other keys."""
+
+        async def save(node: Node) -> None:
+            content = node.content
+            if not node.is_new or (content is not None and content.is_streaming):
+                await self._saver.save_held(node)
+
+        await for_each([n for n in walk(directory) if n.is_dirty], save, limit=self._concurrency)
+
+    async def _transfer_tree(self, transfer: _Transfer) -> None:
+        """Copy (or move) everything below the old prefix but its marker."""
+        is_native = self._store.capabilities.move
+
+        async def transfer_one(old: ObjectInfo) -> None:
+            new_key = transfer.new_key(old.key)
+            if is_native:
+                info = await self._store.move(old.key, new_key)
+            else:
+                info = await self._store.copy(old.key, new_key)
+            transfer.done[old.key] = info
+
+        for objects in await self._list_all(transfer.old_prefix):
+            rest = [info for info in objects if info.key != transfer.old_prefix]
+            await for_each(rest, transfer_one, limit=self._concurrency)
+
+    async def _list_all(self, prefix: str) -> list[Sequence[ObjectInfo]]:
+        """List a whole tree before anything in it moves."""
+        pages: list[Sequence[ObjectInfo]] = []
+        marker: str | None = None
+        while True:
+            page = await self._store.list_page(prefix, "", marker)
+            pages.append(page.objects)
+            marker = page.next_marker
+            if marker is None:
+                return pages
+
+    async def _write_new_marker(self, move: _Move, transfer: _Transfer) -> ObjectInfo:
+        source = move.source
+        attributes = self._saver.stored_attributes(source)
+        if source.info is not None and source.info.size > 0:
+            return await self._store.copy(
+                transfer.old_prefix, transfer.new_prefix, attributes=attributes
+            )
+        return await self._saver.write_empty(transfer.new_prefix, attributes)
+
+    async def _delete_old(self, transfer: _Transfer) -> None:
+        old_keys = [transfer.old_prefix]
+        if not self._store.capabilities.move:
+            old_keys = [*transfer.done, transfer.old_prefix]
+        failures = await self._store.delete_many(old_keys)
+        for key, failure in failures.items():
+            raise StorageError(
+                f"the directory was renamed, but {len(failures)} old objects are left: {failure}",
+                key=key,
+                operation="rename",
+            ) from failure
+
+    async def _undo(self, transfer: _Transfer) -> None:
+        """Take back what a failed or cancelled rename has done; what fails is left and logged."""
+        with trio.move_on_after(_UNDO_S, shield=True) as scope:
+            try:
+                if not self._store.capabilities.move:
+                    await self._store.delete_many([i.key for i in transfer.done.values()])
+                    return
+
+                async def move_back(old_key: str) -> None:
+                    await self._store.move(transfer.new_key(old_key), old_key)
+
+                await for_each(list(transfer.done), move_back, limit=self._concurrency)
+            except StorageError as exc:
+                _log.error("copies of a failed rename are left under %r: %s", transfer.new_prefix, exc)
+        if scope.cancelled_caught:
+            _log.error("copies of a failed rename are left under %r", transfer.new_prefix)
+
+    def _new_key(self, move: _Move) -> str:
+        """Spell the key at the new name. Raises: NameTooLong."""
+        return self._lookups.key_at(move.parent, move.name, move.source.is_directory)
+
+
+def _to_hold(source: Node, old: Place, new: Place) -> tuple[list[Place], list[Place]]:
+    """Return the names and trees that a rename needs for itself."""
+    places = [*removed_places(*old), new]
+    return places, ([old, new] if source.is_directory else [])
+
+
+def _check_kinds(move: _Move) -> None:
+    """Refuse what POSIX refuses. Raises: InvalidOperation, NotADirectory, IsADirectory."""
+    source, target = move.source, move.target
+    if source.is_directory and is_below(move.parent, source):
+        raise InvalidOperation("a directory cannot move into itself")
+    if target is None:
+        return
+    if is_below(move.former_parent, target):
+        raise DirectoryNotEmpty(f"{move.name!r} holds what is to replace it")
+    if source.is_directory and not target.is_directory:
+        raise NotADirectory(f"{move.name!r} is not a directory")
+    if target.is_directory and not source.is_directory:
+        raise IsADirectory(f"{move.name!r} is a directory")

@@ -1,0 +1,267 @@
+"""Saving: what brings a node's bytes and attributes into the bucket, and knows what is there.
+
+Attributes travel with the bytes where there are any to send; else they are one copy of the object
+onto itself, or one PUT where it is empty. A marker is made where a directory needs one.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
+from bucketfs.namespace.attributes import Defaults, from_metadata, to_metadata
+from bucketfs.namespace.gate import KeyGate, hold_node
+from bucketfs.namespace.lookups import Lookups
+from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of
+from bucketfs.storage.interface import (
+    ABSENT,
+    BytesBody,
+    ObjectAttributes,
+    ObjectInfo,
+    ObjectStore,
+    Precondition,
+)
+
+DIRECTORY_TYPE = "application/x-directory"
+DEFAULT_TYPE = "application/octet-stream"
+_MARKER_ATTEMPTS = 3
+
+
+class Saver:
+    """Saves nodes. Saves of one node wait for one another; the later ones find nothing to do.
+
+    On failure or cancellation everything is as unsaved as before. Methods named `..._held` want the
+    node's place held in `gate` by the caller.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        lookups: Lookups,
+        gate: KeyGate,
+        *,
+        clock_ns: Callable[[], int],
+        is_read_only: bool = False,
+    ) -> None:
+        self.store = store
+        self.lookups = lookups
+        self.gate = gate
+        self.now_ns = clock_ns
+        self._is_read_only = is_read_only
+
+    def check_writable(self) -> None:
+        """Refuse changes of a read-only mount. Raises: ReadOnly."""
+        if self._is_read_only:
+            raise ReadOnly("the file system is mounted read-only")
+
+    def stored_attributes(self, node: Node, name: str | None = None) -> ObjectAttributes:
+        """Return what stands beside the node's object once it is saved (under another `name`).
+
+        Raises: AttributesTooLarge.
+        """
+        limit = self.store.capabilities.max_metadata
+        metadata = to_metadata(node.attributes, limit)
+        return ObjectAttributes(metadata, _content_type(node, name))
+
+    async def save(self, node: Node) -> None:
+        """Bring everything of a node into the bucket; a clean or removed one costs nothing.
+
+        Raises: ObjectChanged where others wrote the object meanwhile (the bytes are kept),
+        StorageError.
+        """
+        if not node.is_dirty:
+            return
+        async with hold_node(self.gate, node):
+            await self.save_held(node)
+
+    async def save_held(self, node: Node) -> None:
+        """Do as `save` with the node's place held already."""
+        if not node.is_dirty or node.parent is None:
+            return
+        node.busy += 1
+        try:
+            if node.is_directory:
+                await self.write_marker(node)
+                return
+            await self.settle(key_of(node))
+            if node.is_new or (node.content is not None and node.content.is_dirty):
+                await self._save_bytes(node)
+            if node.has_unsaved_attributes and not _is_written(node.content):
+                await self._save_attributes(node)
+        finally:
+            node.busy -= 1
+
+    async def settle(self, key: str) -> None:
+        """Free a key whose old object waits for the last close of a removed file.
+
+        The bytes that its handles need are fetched first. Raises: NoSpace, StorageError.
+        """
+        node = self.lookups.hidden.get(key)
+        if node is None:
+            return
+        if node.content is not None and node.opens:
+            await node.content.fetch_all()
+        await self.delete_hidden(key, node)
+
+    async def delete_hidden(self, key: str, node: Node) -> None:
+        """Delete the object of a removed file, unless others have put another in its place."""
+        if self.lookups.hidden.get(key) is not node:
+            return
+        try:
+            await self.store.delete(key, node.info.version if node.info is not None else None)
+        except ObjectChanged:
+            pass  # what is there now is the file of somebody else
+        if self.lookups.hidden.get(key) is node:
+            del self.lookups.hidden[key]
+        node.has_deferred_delete = False
+
+    async def make_marker(self, directory: Node) -> None:
+        """Make an implicit directory a real one, so that it outlives its last entry."""
+        if directory.parent is None or directory.info is not None or directory.is_detached:
+            return
+        await self.write_marker(directory)
+
+    async def write_marker(self, directory: Node) -> None:
+        """Write a directory's marker with its attributes as they are now; its place is held.
+
+        What others do with the marker meanwhile does not matter: nobody keeps bytes there.
+        """
+        changes, key, known = directory.changes, key_of(directory), directory.info
+        for attempt in range(_MARKER_ATTEMPTS):
+            wanted = self.stored_attributes(directory)
+            try:
+                if known is None:
+                    info = await self.store.write(key, BytesBody(b""), wanted, ABSENT)
+                else:
+                    info = await self._replace_attributes(replace(known, key=key), wanted)
+                break
+            except ObjectChanged:
+                if attempt == _MARKER_ATTEMPTS - 1:
+                    raise
+                known = await self.store.stat(key)
+        if directory.changes == changes:
+            directory.has_unsaved_attributes = False
+        self.note_stored(directory, info)
+
+    def touch_directory(self, directory: Node) -> None:
+        """Note that the entries of a directory changed: mtime, ctime and the count of changes.
+
+        The times reach its marker when that is written for another reason: a request for every
+        entry made would double the cost of all small files.
+        """
+        now = self.now_ns()
+        directory.attributes = replace(directory.attributes, mtime_ns=now, ctime_ns=now)
+        directory.entry_changes += 1
+
+    def note_stored(self, node: Node, info: ObjectInfo) -> None:
+        """Note that a node's object is `info` now, with the node's attributes."""
+        # ATOMIC: node, finder and parent say the same
+        parent = node.parent
+        assert parent is not None
+        node.info = info
+        node.data = None if not _is_link(node) else node.data
+        node.fresh_until_s = self.lookups.fresh_until()
+        parent.entry_changes += 1
+        finder, prefix = self.lookups.finder, prefix_of(parent)
+        if node.is_directory:
+            finder.made_directory(prefix, node.name, info, node.attributes)
+        else:
+            finder.stored(prefix, node.name, info, node.attributes)
+
+    async def _save_bytes(self, node: Node) -> None:
+        changes, content = node.changes, node.content
+        wanted = self.stored_attributes(node)
+        precondition = Precondition(node.info.version) if node.info is not None else None
+        if node.is_new:
+            precondition = node.expected
+        key = key_of(node)
+        try:
+            if content is None:
+                info = await self.store.write(key, BytesBody(b""), wanted, precondition)
+                saved_attributes = wanted
+            else:
+                saved = await content.save(key, wanted, precondition)
+                info, saved_attributes = saved.info, saved.attributes
+                self._take_saved_times(node, saved, wanted)
+        except ObjectExists as exc:
+            raise ObjectChanged(
+                "others made an object of this name while the file was being written;"
+                " its bytes are kept",
+                key=key,
+                operation="save",
+            ) from exc
+        node.is_new = False
+        if saved_attributes == wanted and node.changes == changes:
+            node.has_unsaved_attributes = False
+        elif not _is_written(content):
+            node.has_unsaved_attributes = self.stored_attributes(node) != saved_attributes
+        self.note_stored(node, info)
+
+    def _take_saved_times(self, node: Node, saved: SavedBytes, wanted: ObjectAttributes) -> None:
+        """Let times that writes have set become those of the streamed object.
+
+        Its attributes were sent when the upload began. So a time that was seen after the close
+        never moves, and no second request is needed; times that somebody set are not touched.
+        """
+        if saved.attributes == wanted or node.has_explicit_times or _is_written(node.content):
+            return
+        stored = replace(saved.info, metadata=saved.attributes.metadata)
+        times = from_metadata(stored, Defaults(0, 0), False)
+        node.attributes = replace(
+            node.attributes,
+            mtime_ns=times.mtime_ns,
+            ctime_ns=times.ctime_ns,
+            atime_ns=times.atime_ns,
+        )
+
+    async def _save_attributes(self, node: Node) -> None:
+        """Send the attributes of an object whose bytes are in the bucket."""
+        changes, info = node.changes, node.info
+        assert info is not None
+        info = await self._replace_attributes(info, self.stored_attributes(node))
+        if node.content is not None:
+            node.content.rebased(info)
+        if node.changes == changes:
+            node.has_unsaved_attributes = False
+        self.note_stored(node, info)
+
+    async def write_empty(self, key: str, attributes: ObjectAttributes) -> ObjectInfo:
+        """Write an object without bytes, whatever is at its key."""
+        return await self.store.write(key, BytesBody(b""), attributes)
+
+    async def _replace_attributes(self, info: ObjectInfo, wanted: ObjectAttributes) -> ObjectInfo:
+        if info.size == 0:
+            expected = Precondition(info.version)
+            return await self.store.write(info.key, BytesBody(b""), wanted, expected)
+        return await self.store.copy(
+            info.key, info.key, attributes=wanted, source_version=info.version
+        )
+
+
+def _is_written(content: FileBytes | None) -> bool:
+    return content is not None and content.is_dirty
+
+
+def _is_link(node: Node) -> bool:
+    return not node.is_directory and node.kind == stat.S_IFLNK
+
+
+def _content_type(node: Node, name: str | None) -> str:
+    """Return the type that the object has, or else what its extension says."""
+    if node.is_directory:
+        return DIRECTORY_TYPE
+    known = node.info.content_type if node.info is not None else None
+    if known is not None and known not in (DEFAULT_TYPE, guessed_type(node.name)):
+        return known  # somebody chose it
+    return guessed_type(name or node.name)
+
+
+@lru_cache(maxsize=4096)
+def guessed_type(name: str) -> str:
+    """Return the content type that goes with a name's extension."""
+    kind, encoding = mimetypes.guess_type(name, strict=False)
+    return DEFAULT_TYPE if kind is None or encoding is not None else kind
