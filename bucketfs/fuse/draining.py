@@ -12,6 +12,7 @@ import os
 import trio
 
 from bucketfs.errors import BucketfsError
+from bucketfs.fuse.boundary import unwrapped
 from bucketfs.namespace.nodes import Node, key_of
 from bucketfs.namespace.tree import Tree
 
@@ -44,12 +45,12 @@ class Drainer:
         async with self._limiter:
             try:
                 await self._tree.save(node)
-            except (BucketfsError, BaseExceptionGroup) as exc:
-                if isinstance(exc, BaseExceptionGroup):
-                    mine, others = exc.split(BucketfsError)
-                    if mine is None or others is not None:
-                        raise
-                failed.append(f"{path_of(node)}: {exc}")
+            except Exception as exc:
+                # Whatever it is: the other files must still be saved.
+                cause = unwrapped(exc)
+                if not isinstance(cause, BucketfsError):
+                    log.error("saving %s met a bug", path_of(node), exc_info=cause)
+                failed.append(f"{path_of(node)}: {cause}")
 
     async def retry_for_ever(self) -> None:
         """Try closed files again that could not be saved, now and then, until cancelled."""

@@ -24,7 +24,7 @@ import trio
 from bucketfs.errors import BucketfsError, StaleHandle
 from bucketfs.fuse import replies
 from bucketfs.namespace.lookups import Child
-from bucketfs.namespace.nodes import FileBytes, Node, key_of
+from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.content import Target
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo
@@ -304,7 +304,7 @@ class Handles:
         for inode, count in lookups:
             left = count - self._take_unlinked(inode, count)
             if left:
-                self._tree.forget(self._tree_inode(inode), left)
+                self._tree.forget(Inode(inode), left)
 
     def _take_unlinked(self, inode: int, count: int) -> int:
         """Count off forgets of name-only entries: each is forgotten once without any lookup."""
