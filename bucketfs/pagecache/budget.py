@@ -15,6 +15,9 @@ import trio
 Reclaimer = Callable[[int], int]
 """Frees up to that many clean bytes (by `Budget.give`) and returns how many; never blocks."""
 
+ASK_AGAIN_S = 1.0
+"""How often a waiting task asks the reclaimers again: what is in use now may be idle by then."""
+
 
 class _Waiter:
     """One task that waits in `Budget.take`."""
@@ -89,10 +92,8 @@ class Budget:
             self._waiters.append(waiter)
             served = self._serve()
         self._wake(served)
-        if waiter.is_granted:
-            return
         try:
-            await waiter.granted.wait()
+            await self._wait_granted(waiter)
         except trio.Cancelled:
             self._leave(waiter)
             raise
@@ -123,6 +124,12 @@ class Budget:
             wanted = sum(waiter.count for waiter in self._waiters)
         if wanted:
             self.reclaim(wanted - max(0, self.limit_bytes - self._used_bytes))
+
+    async def _wait_granted(self, waiter: _Waiter) -> None:
+        while not waiter.is_granted:
+            with trio.move_on_after(ASK_AGAIN_S):
+                await waiter.granted.wait()
+            self.became_clean()
 
     def _fits(self, count: int) -> bool:
         return self._used_bytes + count <= self.limit_bytes or self._used_bytes == 0

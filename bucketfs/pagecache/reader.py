@@ -1,0 +1,387 @@
+"""Read one version of one object at the speed of the wire, for all handles that have it open.
+
+Sequential readers are served by long ranged reads that run ahead of them (`streams`), how far is
+decided by `window`; random readers get what they ask for. Each byte range is fetched once, however
+many wait for it, and every request is pinned to the version: a replaced object is `ObjectChanged`,
+never mixed bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+
+import trio
+
+from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound, StorageError
+from bucketfs.pagecache.budget import Budget
+from bucketfs.pagecache.buffers import Buffers
+from bucketfs.pagecache.streams import Stream
+from bucketfs.pagecache.window import (
+    BACKWARD_SEEK,
+    KIB,
+    MIB,
+    PARALLEL_SEGMENT,
+    ReadSettings,
+    Run,
+    StreamCount,
+    is_nearly_received,
+    page_ceil,
+    page_floor,
+    segment_end,
+)
+from bucketfs.storage.interface import ObjectInfo, ObjectStore
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 1.0
+"""After so long without a read, what a run fetched ahead is given to whoever needs memory."""
+SMALLEST_CHUNK = 128 * KIB
+SMALLEST_CEILING = MIB
+
+
+class _Cursor:
+    """A run with the streams that feed it, ascending by offset."""
+
+    __slots__ = ("ceiling", "count", "has_stalled", "run", "streams", "used_s")
+
+    def __init__(self, start: int, settings: ReadSettings) -> None:
+        self.run = Run(start)
+        self.streams: list[Stream] = []
+        self.count = StreamCount(settings.concurrency)
+        self.ceiling = settings.max_window
+        self.has_stalled = False
+        self.used_s = trio.current_time()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return any(stream.is_waited_for for stream in self.streams)
+
+    def window_limit(self) -> int:
+        """Return the longest request for it now: short ones where several run side by side."""
+        return min(self.ceiling, PARALLEL_SEGMENT) if self.count.streams > 1 else self.ceiling
+
+    def learn(self, stream: Stream, settings: ReadSettings) -> None:
+        """Take the experience of a finished stream: its rate, and whether there was memory."""
+        if stream.was_short_of_memory:
+            self.ceiling = max(SMALLEST_CEILING, self.ceiling // 2)
+        else:
+            self.ceiling = min(settings.max_window, self.ceiling * 2)
+        if stream.received >= MIB:
+            # Less says more of latency than of the connection.
+            self.count.observe(stream.rate, stream.streams_beside, self.has_stalled)
+            self.has_stalled = False
+
+
+class ObjectReader:
+    """The bytes of one version of an object; any number of tasks may read at once, in trio.
+
+    `data` is the whole object where somebody has it already: then nothing is ever requested.
+    Memory is counted in `budget`, save that each reader that waits gets its one request's worth.
+    Requests run in `nursery` and outlive a cancelled `read`, because others may share them.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        info: ObjectInfo,
+        *,
+        budget: Budget,
+        nursery: trio.Nursery,
+        settings: ReadSettings | None = None,
+        data: bytes | None = None,
+    ) -> None:
+        if data is not None and len(data) != info.size:
+            raise ValueError(f"{len(data)} bytes given for an object of {info.size}")
+        self.info = info
+        self._store = store
+        self._budget = budget
+        self._nursery = nursery
+        self._settings = settings or ReadSettings()
+        self._data = None if data is None else memoryview(data)
+        share = page_floor(budget.limit_bytes // 32)
+        chunk_bytes = min(self._settings.chunk_bytes, max(SMALLEST_CHUNK, share))
+        self._buffers = Buffers(budget, chunk_bytes)
+        self._ahead_bytes = max(
+            2 * chunk_bytes, min(self._settings.ahead_bytes, budget.limit_bytes // 8)
+        )
+        self._cursors: list[_Cursor] = []
+        self._changed: ObjectChanged | None = None
+        self._is_closed = False
+        budget.add_reclaimer(self._reclaim)
+
+    async def read(self, start: int, length: int) -> Sequence[bytes | memoryview]:
+        """Return bytes `start` to `start + length` in pieces, without copying.
+
+        The range lies within `info.size`. Not a checkpoint where the bytes are in memory. The
+        pieces stay valid as long as they are held. Cancelled, the request goes on for others.
+        Raises: ObjectChanged (and from then on always) where the object is not `info.version`
+        any more; any other StorageError once, the next read tries again.
+        """
+        if self._data is not None:
+            return (self._data[start : start + length],)
+        end = start + length
+        if start < 0 or length < 0 or end > self.info.size:
+            raise ValueError(f"bytes {start} to {end} of an object of {self.info.size}")
+        cursor = self._cursor_for(start, length)
+        self._steer(cursor)
+        self._ask(cursor, start, end)
+        self._read_ahead(cursor)
+        views: list[bytes | memoryview] = []
+        while start < end:
+            self._check_usable()
+            stream = self._holding(start, cursor) or self._fetch(cursor, start, end)
+            stop = min(end, stream.end)
+            if stream.front < stop:
+                cursor.has_stalled = True
+                await stream.wait(start, stop)
+            # ATOMIC: what has arrived is not given back between the wait and the views.
+            stop = min(stop, stream.front)
+            if stream.kept_from <= start < stop:
+                views += stream.views(start, stop)
+                start = stop
+        return views
+
+    def moved(self, info: ObjectInfo) -> None:
+        """Say that the same bytes are now `info`'s key and version; requests under way go on."""
+        self.info = info
+        self._changed = None
+
+    async def aclose(self) -> None:
+        """Stop what runs and give back the memory; reads that wait fail; views stay valid.
+
+        A request that stands in the network ends by itself, in the nursery, with its next bytes.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._budget.remove_reclaimer(self._reclaim)
+        for cursor in self._cursors:
+            self._drop(cursor)
+        self._cursors.clear()
+        self._buffers.close()
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise trio.ClosedResourceError("the reader is closed")
+        if self._changed is not None:
+            raise copy.copy(self._changed) from self._changed
+
+    def _cursor_for(self, start: int, length: int) -> _Cursor:
+        """Return the cursor whose run this read goes on with, or a new one; most recent last."""
+        self._check_usable()
+        for cursor in reversed(self._cursors):
+            if cursor.run.reaches(start, length):
+                break
+        else:
+            self._forget_longest_unused()
+            cursor = _Cursor(start, self._settings)
+            self._cursors.append(cursor)
+        if cursor is not self._cursors[-1]:
+            self._cursors.remove(cursor)
+            self._cursors.append(cursor)
+        cursor.used_s = trio.current_time()
+        cursor.run.advance(start, start + length)
+        return cursor
+
+    def _forget_longest_unused(self) -> None:
+        if len(self._cursors) < self._settings.max_runs:
+            return
+        for cursor in self._cursors:
+            if not cursor.is_waited_for:
+                self._drop(cursor)
+                self._cursors.remove(cursor)
+                return
+
+    def _holding(self, offset: int, cursor: _Cursor) -> Stream | None:
+        """Return a stream that has the byte at `offset` or will have it; `cursor`'s own first."""
+        for stream in cursor.streams:
+            if stream.holds(offset):
+                return stream
+        for other in self._cursors:
+            for stream in other.streams:
+                if stream.holds(offset):
+                    return stream
+        return None
+
+    def _steer(self, cursor: _Cursor) -> None:
+        """Let the streams of `cursor` go on with its run, and drop what the run has passed."""
+        position = cursor.run.position
+        limit = position + self._ahead_of(cursor)
+        for stream in tuple(cursor.streams):
+            stream.allow(limit)
+            stream.drop_before(position - BACKWARD_SEEK)
+            if stream.is_finished and stream.front <= position - BACKWARD_SEEK:
+                cursor.streams.remove(stream)
+
+    def _ask(self, cursor: _Cursor, start: int, end: int) -> None:
+        """Begin requests for those of the bytes `start` to `end` that nobody has or fetches."""
+        start = self._covered_from(start, cursor)
+        while start < end:
+            self._fetch(cursor, start, end)
+            start = self._covered_from(start, cursor)
+
+    def _read_ahead(self, cursor: _Cursor) -> None:
+        """Begin the requests beyond the run's position that are due."""
+        if not cursor.run.is_sequential:
+            return
+        position = cursor.run.position
+        ahead = self._ahead_of(cursor)
+        covered = self._covered_from(position, cursor)
+        while covered < self.info.size and covered < position + ahead:
+            if not self._is_next_due(cursor, covered, ahead):
+                return
+            covered = self._fetch(cursor, covered, covered).end
+
+    def _is_next_due(self, cursor: _Cursor, covered: int, ahead: int) -> bool:
+        """Say whether a request from `covered` on should begin now."""
+        running = [stream for stream in cursor.streams if not stream.is_stopped]
+        if not running:
+            # Refilled at half: not one small request for each read.
+            return covered - cursor.run.position <= ahead // 2
+        if len(running) < cursor.count.streams:
+            return True
+        if len(running) > cursor.count.streams:
+            return False
+        missing = min(stream.missing_bytes for stream in running)
+        return is_nearly_received(cursor.run.window(cursor.window_limit()), missing)
+
+    def _ahead_of(self, cursor: _Cursor) -> int:
+        """Return how many bytes may be ahead of the reader: a segment for each parallel stream."""
+        if cursor.count.streams == 1:
+            return self._ahead_bytes
+        most = max(self._ahead_bytes, self._budget.limit_bytes // 2)
+        return min(most, PARALLEL_SEGMENT * cursor.count.streams)
+
+    def _covered_from(self, offset: int, cursor: _Cursor) -> int:
+        """Return where the first byte from `offset` on is that nobody has or fetches."""
+        while (stream := self._holding(offset, cursor)) is not None:
+            offset = stream.front if stream.is_stopped else stream.end
+        return offset
+
+    def _fetch(self, cursor: _Cursor, start: int, asked_end: int) -> Stream:
+        """Begin a request for `start` to at least `asked_end`, and more where a run goes on."""
+        size = self.info.size
+        if size <= self._settings.whole_bytes:
+            start, end = 0, size
+        else:
+            start = self._bridged(cursor, start)
+            end = segment_end(cursor.run, start, asked_end, size, cursor.window_limit())
+            end = self._next_held(start, end)
+        stream = Stream(
+            start,
+            end,
+            max(cursor.run.position + self._ahead_of(cursor), page_ceil(asked_end)),
+            buffers=self._buffers,
+            pause_s=self._settings.pause_s,
+            on_shortage=self._reclaim_for_stream,
+            streams_beside=cursor.count.streams,
+        )
+        cursor.streams.append(stream)
+        cursor.streams.sort(key=lambda each: each.start)
+        self._nursery.start_soon(self._carry_out, cursor, stream, name="read ahead")
+        return stream
+
+    def _bridged(self, cursor: _Cursor, start: int) -> int:
+        """Return where to begin: a small gap that reordered reads left will be asked for too."""
+        ends = [stream.front if stream.is_stopped else stream.end for stream in cursor.streams]
+        before = max((end for end in ends if end <= start), default=-1)
+        if cursor.run.is_sequential and before > 0 and start - before <= BACKWARD_SEEK:
+            return before
+        return page_floor(start)
+
+    def _next_held(self, start: int, end: int) -> int:
+        """Return the end of a request from `start` that fetches nothing that is here already."""
+        for cursor in self._cursors:
+            for stream in cursor.streams:
+                if start < stream.kept_from < end and stream.holds(stream.kept_from):
+                    end = stream.kept_from
+        return end
+
+    async def _carry_out(self, cursor: _Cursor, stream: Stream) -> None:
+        """Run the request of `stream`; its error goes to those who wait for it, never further."""
+        info = self.info
+        error: StorageError | None = ConfusedServer(
+            "the request ended without an answer", key=info.key, operation="read"
+        )
+        try:
+            await self._store.read_range(
+                info.key, stream.start, stream.end - stream.start, stream, info.version
+            )
+            error = self._shortness(stream, info)
+        except (ObjectChanged, ObjectNotFound) as exc:
+            error = self._lost_version(exc, info)
+        except StorageError as exc:
+            error = exc
+        except Exception as exc:
+            logger.exception("a bug while reading %r", info.key)
+            error = StorageError("reading failed by a bug", key=info.key, operation="read")
+            error.__cause__ = exc
+        finally:
+            # Also where the mount is being torn down: nobody may be left waiting.
+            stream.finish(error)
+        self._finished(cursor, stream)
+
+    def _finished(self, cursor: _Cursor, stream: Stream) -> None:
+        """Keep what a finished stream brought if somebody may still want it, and go on."""
+        if self._is_closed or cursor not in self._cursors:
+            stream.drop_all()
+            return
+        cursor.learn(stream, self._settings)
+        if stream.error is not None:
+            logger.debug("read ahead: %s", stream.error)
+        elif not stream.was_ended_early:
+            self._steer(cursor)
+            self._read_ahead(cursor)
+
+    def _shortness(self, stream: Stream, info: ObjectInfo) -> StorageError | None:
+        """Return the error of an answer that ended before the object does, None for a good one."""
+        if stream.front >= stream.end or stream.was_ended_early:
+            return None
+        return ConfusedServer(
+            f"the object ends at byte {stream.front} though it has {info.size}",
+            key=info.key,
+            operation="read",
+        )
+
+    def _lost_version(self, exc: StorageError, info: ObjectInfo) -> StorageError | None:
+        """Return the error for a version that is gone, None where it has moved meanwhile."""
+        if self.info is not info:
+            return None
+        if isinstance(exc, ObjectChanged):
+            self._changed = exc
+            return exc
+        gone = ObjectChanged(
+            "the object that is open was deleted",
+            key=exc.key,
+            operation=exc.operation,
+            request_id=exc.request_id,
+        )
+        gone.__cause__ = exc
+        return gone
+
+    def _drop(self, cursor: _Cursor) -> None:
+        """Stop the streams of `cursor` and give back their memory, save what is waited for."""
+        for stream in cursor.streams:
+            stream.drop_all()
+
+    def _reclaim_for_stream(self) -> None:
+        self._budget.reclaim(self._buffers.chunk_bytes)
+
+    def _reclaim(self, count: int) -> int:
+        """Free what is idle or was passed by its reader, up to about `count` bytes."""
+        used_before = self._budget.used_bytes
+        self._buffers.drain(count)
+        idle_before_s = trio.current_time() - IDLE_S
+        for cursor in tuple(self._cursors):
+            freed = used_before - self._budget.used_bytes
+            if freed >= count:
+                break
+            if cursor.used_s <= idle_before_s and not cursor.is_waited_for:
+                self._drop(cursor)
+            else:
+                for stream in cursor.streams:
+                    stream.drop_before(min(cursor.run.position, stream.front))
+            self._buffers.drain(count - freed)
+        return max(0, used_before - self._budget.used_bytes)
