@@ -216,7 +216,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> None:
         """Set an extended attribute; pyfuse3 has checked XATTR_CREATE and XATTR_REPLACE."""
-        await self._tree.xattrs.set(self._node(inode), name, value, _caller(ctx))
+        await self._tree.xattrs.set(self._node(inode), name, value)
 
     @request
     async def listxattr(
@@ -231,7 +231,7 @@ class Operations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> None:
         """Remove an extended attribute."""
-        await self._tree.xattrs.remove(self._node(inode), name, _caller(ctx))
+        await self._tree.xattrs.remove(self._node(inode), name)
 
     @request
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -312,7 +312,7 @@ class Operations(pyfuse3.Operations):
 
 
 def _caller(ctx: pyfuse3.RequestContext) -> Caller:
-    """Return who asks. The kernel has applied group rules (S_ISGID at chmod), so no groups."""
+    """Return who asks; the kernel, which knows the other groups, has applied their rules."""
     return Caller(ctx.uid, ctx.gid, ctx.umask, ctx.pid)
 
 
