@@ -1,0 +1,1 @@
+"""The benchmark: several mounts do the same work on one S3 server, one after the other."""
