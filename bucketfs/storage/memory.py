@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +34,7 @@ from bucketfs.storage.interface import (
     Sink,
     Version,
 )
+from bucketfs.storage.key_order import SortedKeys, key_bytes
 
 INLINE_BYTES = 1 << 20
 """Bytes in memory up to this many are copied without a thread: the hop would cost more."""
@@ -80,9 +80,11 @@ class MemoryStore:
         self._capabilities = capabilities
         self._now_ns = now_ns
         self._objects: dict[str, _Object] = {}
-        self._order: list[tuple[bytes, str]] = []
+        self._order = SortedKeys()
         self._uploads: dict[str, _UploadState] = {}
         self._numbers = itertools.count(1)
+        # Reads wait where memory is short; the writes that free it must not wait behind them.
+        self._reads = trio.CapacityLimiter(8)
         self._limiter = trio.CapacityLimiter(8)
 
     @property
@@ -104,15 +106,14 @@ class MemoryStore:
     ) -> ListPage:
         """Return one page in the order of the keys' UTF-8 bytes. A marker is a key or a prefix."""
         await trio.lowlevel.checkpoint()
-        wanted = _encoded(prefix)
         objects: list[ObjectInfo] = []
         prefixes: list[str] = []
         last: str | None = None
         place = self._place_after(prefix, delimiter, marker)
-        while place < len(self._order) and self._order[place][0].startswith(wanted):
+        while place < len(self._order) and self._order[place].startswith(prefix):
             if len(objects) + len(prefixes) >= limit:
                 return ListPage(objects, prefixes, last)
-            key = self._order[place][1]
+            key = self._order[place]
             end = key.find(delimiter, len(prefix)) if delimiter else -1
             if end < 0:
                 last = key
@@ -123,7 +124,7 @@ class MemoryStore:
             else:
                 last = key[: end + len(delimiter)]
                 prefixes.append(last)
-                place = self._place_behind_prefix(last)
+                place = self._order.first_behind(last)
         return ListPage(objects, prefixes, None)
 
     async def read_range(
@@ -143,7 +144,7 @@ class MemoryStore:
         if isinstance(sink, MemorySink) and len(wanted) <= INLINE_BYTES:
             _pour(wanted, sink)
         else:
-            await trio.to_thread.run_sync(_pour, wanted, sink, limiter=self._limiter)
+            await trio.to_thread.run_sync(_pour, wanted, sink, limiter=self._reads)
         return found.info
 
     async def write(
@@ -284,30 +285,25 @@ class MemoryStore:
     # -- the ordered dict ----------------------------------------------------------------------
 
     def _check_key(self, key: str, operation: str) -> None:
-        if not key or len(_encoded(key)) > self._capabilities.max_key:
+        if not key or len(key_bytes(key)) > self._capabilities.max_key:
             raise InvalidKey("an empty key, or one that is too long", key=key, operation=operation)
 
     def _place(self, found: _Object) -> ObjectInfo:
         if found.info.key not in self._objects:
-            insort(self._order, (_encoded(found.info.key), found.info.key))
+            self._order.add(found.info.key)
         self._objects[found.info.key] = found
         return found.info
 
     def _remove(self, key: str) -> None:
         del self._objects[key]
-        del self._order[bisect_left(self._order, (_encoded(key), key))]
+        self._order.remove(key)
 
     def _place_after(self, prefix: str, delimiter: str, marker: str | None) -> int:
-        if marker is None or _encoded(marker) < _encoded(prefix):
-            return bisect_left(self._order, (_encoded(prefix), ""))
+        if marker is None or key_bytes(marker) < key_bytes(prefix):
+            return self._order.first_below(prefix)
         if delimiter and delimiter in marker[len(prefix) :]:
-            return self._place_behind_prefix(marker)
-        return bisect_left(self._order, (_encoded(marker) + b"\0", ""))
-
-    def _place_behind_prefix(self, prefix: str) -> int:
-        # No UTF-8 (nor escaped) key can be above prefix + 0xFF...: 0xFF sorts last, and a key of
-        # many such bytes is shorter than this bound.
-        return bisect_left(self._order, (_encoded(prefix) + b"\xff" * 2000, ""))
+            return self._order.first_behind(marker)
+        return self._order.first_after(marker)
 
 
 class MemoryUpload:
@@ -381,13 +377,6 @@ class MemoryUpload:
             message = "a part that is not the last is too small"
             raise InvalidRequest(message, key=state.key, operation="commit")
         return pieces
-
-
-def _encoded(key: str) -> bytes:
-    try:
-        return key.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as exc:
-        raise InvalidKey("not text, nor escaped bytes", key=key) from exc
 
 
 def _attributes(info: ObjectInfo) -> ObjectAttributes:
