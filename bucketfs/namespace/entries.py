@@ -14,18 +14,18 @@ from dataclasses import replace
 from bucketfs.errors import EntryExists, EntryNotFound, InvalidOperation, ObjectExists
 from bucketfs.namespace import acl
 from bucketfs.namespace.attributes import Attributes, is_special
+from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places, place_of
-from bucketfs.namespace.lookups import Lookups, decoded
 from bucketfs.namespace.nodes import Caller, Node, key_of
 from bucketfs.namespace.saving import Saver
 from bucketfs.storage.interface import ABSENT, BytesBody
 
 
 class Entries:
-    """Makes entries. Each is exclusive: a name that is there is refused, on the server's word too."""
+    """Makes entries, never over one that is there, as far as the server's word goes."""
 
-    def __init__(self, lookups: Lookups, saver: Saver, *, has_acl: bool) -> None:
-        self._lookups = lookups
+    def __init__(self, dentries: Dentries, saver: Saver, *, has_acl: bool) -> None:
+        self._dentries = dentries
         self._saver = saver
         self._has_acl = has_acl
 
@@ -71,12 +71,12 @@ class Entries:
 
     @asynccontextmanager
     async def _vacant(self, parent: Node, name: str, *more: Place) -> AsyncIterator[None]:
-        """Hold a name that nothing has, and `more`. Raises: EntryExists, EntryNotFound, ReadOnly."""
+        """Hold a vacant name, and `more`. Raises: EntryExists, EntryNotFound, ReadOnly."""
         self._saver.check_writable()
         async with hold_places(self._saver.gate, (parent, name), *more):
             if parent.is_detached:
                 raise EntryNotFound(f"the directory {parent.name!r} was removed")
-            if await self._lookups.find(parent, name) is not None:
+            if await self._dentries.find(parent, name) is not None:
                 raise EntryExists(f"{name!r} is there already")
             if parent.is_detached:
                 raise EntryNotFound(f"the directory {parent.name!r} was removed")
@@ -86,9 +86,7 @@ class Entries:
         """Put a new node into the table; its directory's times change with it."""
         # ATOMIC: the name is there from here on, for look-ups too
         attributes = self._new_attributes(parent, mode, rdev, caller)
-        node = self._lookups.inodes.add(
-            parent, name, attributes, is_directory=stat.S_ISDIR(mode)
-        )
+        node = self._dentries.inodes.add(parent, name, attributes, is_directory=stat.S_ISDIR(mode))
         try:
             key_of(node)
         except BaseException:
@@ -112,7 +110,7 @@ class Entries:
             info = await self._saver.store.write(key, BytesBody(data), wanted, ABSENT)
             if stat.S_ISLNK(mode):
                 node.data = data
-            self._saver.note_stored(node, info)
+            self._saver.note_stored(node, info, is_new=True)
         except ObjectExists as exc:
             self._drop(node)
             raise EntryExists(f"{name!r} was made by others at this moment") from exc
@@ -138,7 +136,7 @@ class Entries:
         """Take back a node that was not made after all."""
         node.is_removed = True
         node.lookups = 0
-        self._lookups.inodes.detach(node)
+        self._dentries.inodes.detach(node)
 
     def _new_attributes(self, parent: Node, mode: int, rdev: int, caller: Caller) -> Attributes:
         now = self._saver.now_ns()

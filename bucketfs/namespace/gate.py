@@ -91,7 +91,7 @@ class KeyGate:
 
 
 def path_of(place: Place) -> str:
-    """Spell a place by the names above it; unlike a key it is the same for files and directories."""
+    """Spell a place by the names above it: the same for a file and a directory, unlike keys."""
     directory, name = place
     names = [name]
     while directory.parent is not None:

@@ -20,9 +20,7 @@ class Links:
         self._store = store
         self._entries = entries
 
-    async def make_symlink(
-        self, parent: Node, name: bytes, target: bytes, caller: Caller
-    ) -> Node:
+    async def make_symlink(self, parent: Node, name: bytes, target: bytes, caller: Caller) -> Node:
         """Make a symlink; one lookup is counted. Raises: EntryExists, NameTooLong, StorageError."""
         if not target or len(target) > TARGET_MAX_BYTES:
             raise NameTooLong(f"a link's target has 1 to {TARGET_MAX_BYTES} bytes")

@@ -105,8 +105,8 @@ class Node:
     are newer than those in the bucket; `has_explicit_times`: somebody set its times after the last
     write. `is_removed`: its name is gone, handles go on. `is_stale`: others replaced or deleted it.
     `data` is the whole object where a small GET did the stat; the first open takes it (a symlink
-    keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those of
-    a directory's entries. `attributes` are replaced, never changed in place: others may share them.
+    keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those
+    of a directory's entries. `attributes` are replaced, never changed in place: others share them.
     """
 
     __slots__ = (
@@ -157,7 +157,7 @@ class Node:
         self.fresh_until_s = fresh_until_s
         self.children: dict[str, Node] = {}
         self.content: FileBytes | None = None
-        self.lookups = 0
+        self.dentries = 0
         self.opens = 0
         self.writers = 0
         self.busy = 0

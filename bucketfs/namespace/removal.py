@@ -1,8 +1,8 @@
 """Removing names: unlink, rmdir, and what becomes of files that are open when their name goes.
 
 The name goes at once. An open handle may still need bytes that only the object has: those are
-fetched before the DELETE where they are few, else the DELETE waits for the last close and the key is
-hidden meanwhile (`Lookups.hidden`).
+fetched before the DELETE where they are few, else the DELETE waits for the last close and the key
+is hidden meanwhile (`Dentries.hidden`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from bucketfs.errors import (
     IsADirectory,
     NotADirectory,
 )
+from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_node, hold_places, place_of
-from bucketfs.namespace.lookups import Lookups, decoded
 from bucketfs.namespace.nodes import Node, key_of, prefix_of, walk
 from bucketfs.namespace.saving import Saver
 from bucketfs.storage.interface import ABSENT, ObjectStore
@@ -30,9 +30,9 @@ FETCH_LIMIT_BYTES = 16 << 20
 class Removal:
     """Takes names away, and ends what the last close ends."""
 
-    def __init__(self, store: ObjectStore, lookups: Lookups, saver: Saver) -> None:
+    def __init__(self, store: ObjectStore, dentries: Dentries, saver: Saver) -> None:
         self._store = store
-        self._lookups = lookups
+        self._dentries = dentries
         self._saver = saver
 
     async def unlink(self, parent: Node, name: bytes) -> None:
@@ -40,7 +40,7 @@ class Removal:
         self._saver.check_writable()
         text = decoded(name)
         async with hold_places(self._saver.gate, *removed_places(parent, text)):
-            node = await self._lookups.find(parent, text)
+            node = await self._dentries.find(parent, text)
             if node is None:
                 raise EntryNotFound(f"no entry {name!r}")
             if node.is_directory:
@@ -61,7 +61,7 @@ class Removal:
             raise InvalidOperation("a directory cannot be removed as '.' or '..'")
         places = removed_places(parent, text)
         async with hold_places(self._saver.gate, *places, trees=[(parent, text)]):
-            node = await self._lookups.find(parent, text)
+            node = await self._dentries.find(parent, text)
             if node is None:
                 raise EntryNotFound(f"no entry {name!r}")
             if not node.is_directory:
@@ -81,24 +81,26 @@ class Removal:
             raise DirectoryNotEmpty(f"{directory.name!r} is not empty")
         prefix = prefix_of(directory)
         await self.settle_below(prefix)
-        if not await self._lookups.finder.is_empty(prefix):
+        if not await self._dentries.finder.is_empty(prefix):
             raise DirectoryNotEmpty(f"{directory.name!r} is not empty")
 
     async def settle_below(self, prefix: str) -> None:
         """Carry out the waiting deletes of every key below a prefix."""
-        for key in [key for key in self._lookups.hidden if key.startswith(prefix)]:
+        for key in [key for key in self._dentries.hidden if key.startswith(prefix)]:
             await self._saver.settle(key)
 
     def forget_name(self, node: Node) -> None:
-        """Note that a name is gone from the bucket; handles of the node go on working."""
+        """Note that a name is gone; handles of the node go on working."""
         # ATOMIC: node, table and finder say the same
         parent = node.parent
         assert parent is not None
         node.is_removed = True
         node.has_unsaved_attributes = False
         node.attributes = replace(node.attributes, ctime_ns=self._saver.now_ns())
-        self._lookups.finder.removed(prefix_of(parent), node.name)
-        self._lookups.inodes.detach(node)
+        self._dentries.finder.removed(
+            prefix_of(parent), node.name, is_deferred=node.has_deferred_delete
+        )
+        self._dentries.inodes.detach(node)
 
     async def keep_bytes(self, node: Node) -> None:
         """Fetch what open handles of a file need before its object is replaced or deleted."""
@@ -114,20 +116,22 @@ class Removal:
             await content.discard()
         if node.has_deferred_delete:
             async with hold_node(self._saver.gate, node):
-                for key in [k for k, hid in self._lookups.hidden.items() if hid is node]:
+                for key in [k for k, hid in self._dentries.hidden.items() if hid is node]:
                     await self._saver.delete_hidden(key, node)
-        self._lookups.inodes.drop_unused(node)
+        self._dentries.inodes.drop_unused(node)
 
     def opened(self, node: Node, *, is_writer: bool = False) -> None:
         """Count a handle. `is_writer`: it may write, so that the node answers for itself."""
         node.opens += 1
         node.writers += is_writer
+        if node.parent is not None and not (is_writer or node.is_directory):
+            self._dentries.finder.opened(prefix_of(node.parent), node.name)
 
     async def closed(self, node: Node, *, is_writer: bool = False) -> None:
         """Take a handle back. The last one ends what waited for it.
 
-        Attributes that were kept while the file was open for writing are sent now; the content of
-        a clean or removed file is discarded; an unsaved one stays. Raises: StorageError.
+        The content of a clean or removed file is discarded; an unsaved one stays for the next save.
+        Raises: StorageError, where the waiting object of a removed file could not be deleted.
         """
         node.opens -= 1
         node.writers -= is_writer
@@ -136,13 +140,11 @@ class Removal:
         if node.is_removed:
             await self.end_unused(node)
             return
-        if node.has_unsaved_attributes:
-            await self._saver.save(node)
         # ATOMIC: a new handle either sees the content or none
         if not node.opens and not node.is_dirty and node.content is not None:
             content, node.content = node.content, None
             await content.discard()
-        self._lookups.inodes.drop_unused(node)
+        self._dentries.inodes.drop_unused(node)
 
     async def _delete(self, node: Node) -> None:
         """Take a file's name away, and its object if it has one (its place is held)."""
@@ -153,7 +155,7 @@ class Removal:
         await self._saver.settle(key)
         if content is not None and node.opens and content.base is not None:
             if content.base.size > FETCH_LIMIT_BYTES:
-                self._lookups.hidden[key] = node
+                self._dentries.hidden[key] = node
                 node.has_deferred_delete = True
                 has_object = False
             else:
@@ -165,7 +167,7 @@ class Removal:
 
 
 def removed_places(parent: Node, name: str) -> Sequence[Place]:
-    """Return what must be held to remove a name: its place, and the parent's if that is implicit."""
+    """Return what to hold to remove a name: its place, and the parent's if that is implicit."""
     places = [(parent, name)]
     if parent.info is None and parent.parent is not None:
         places.append(place_of(parent))

@@ -21,8 +21,8 @@ from bucketfs.errors import (
     NotADirectory,
     StorageError,
 )
+from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places
-from bucketfs.namespace.lookups import Lookups, decoded
 from bucketfs.namespace.nodes import Node, is_below, key_of, prefix_of, walk
 from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.removal import Removal, removed_places
@@ -68,14 +68,14 @@ class Renamer:
     def __init__(
         self,
         store: ObjectStore,
-        lookups: Lookups,
+        dentries: Dentries,
         saver: Saver,
         removal: Removal,
         *,
         concurrency: int,
     ) -> None:
         self._store = store
-        self._lookups = lookups
+        self._dentries = dentries
         self._saver = saver
         self._removal = removal
         self._concurrency = concurrency
@@ -100,11 +100,11 @@ class Renamer:
             source = await self._source(parent, old)
             places, trees = _to_hold(source, (parent, old), (new_parent, new))
             async with hold_places(self._saver.gate, *places, trees=trees):
-                if await self._lookups.find(parent, old) is not source:
+                if await self._dentries.find(parent, old) is not source:
                     continue  # it changed while this waited
                 if new_parent.is_detached:
                     raise EntryNotFound(f"the directory {new_parent.name!r} was removed")
-                target = await self._lookups.find(new_parent, new)
+                target = await self._dentries.find(new_parent, new)
                 exclusive = bool(flags & NOREPLACE)
                 move = _Move(source, target, new_parent, new, parent, old, exclusive)
                 replaced = await self._rename_held(move)
@@ -113,7 +113,7 @@ class Renamer:
             await self._removal.end_unused(replaced)
 
     async def _source(self, parent: Node, name: str) -> Node:
-        node = await self._lookups.find(parent, name)
+        node = await self._dentries.find(parent, name)
         if node is None:
             raise EntryNotFound(f"no entry {name!r}")
         return node
@@ -198,7 +198,7 @@ class Renamer:
         except BaseException:
             # Both names are there now: what was known of the new one is not true any more.
             prefix = prefix_of(move.parent)
-            self._lookups.finder.stored(prefix, move.name, info, former)
+            self._dentries.finder.stored(prefix, move.name, info, former)
             raise
         return info
 
@@ -208,8 +208,8 @@ class Renamer:
         source, target = move.source, move.target
         if target is not None:
             self._removal.forget_name(target)
-        self._lookups.finder.removed(prefix_of(move.former_parent), move.former_name)
-        self._lookups.inodes.move(source, move.parent, move.name)
+        self._dentries.finder.removed(prefix_of(move.former_parent), move.former_name)
+        self._dentries.inodes.move(source, move.parent, move.name)
         self._saver.touch_directory(move.former_parent)
         if move.parent is not move.former_parent:
             self._saver.touch_directory(move.parent)
@@ -237,7 +237,7 @@ class Renamer:
                     node.content.rebased(info)
         source.attributes = replace(source.attributes, ctime_ns=self._saver.now_ns())
         self._rename_node(move)
-        self._lookups.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
+        self._dentries.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
         self._saver.note_stored(source, marker)
         await self._delete_old(transfer)
 
@@ -312,13 +312,13 @@ class Renamer:
 
                 await for_each(list(transfer.done), move_back, limit=self._concurrency)
             except StorageError as exc:
-                _log.error("copies of a failed rename are left under %r: %s", transfer.new_prefix, exc)
+                _log.error("remains of a failed rename at %r: %s", transfer.new_prefix, exc)
         if scope.cancelled_caught:
-            _log.error("copies of a failed rename are left under %r", transfer.new_prefix)
+            _log.error("remains of a failed rename at %r: took too long", transfer.new_prefix)
 
     def _new_key(self, move: _Move) -> str:
         """Spell the key at the new name. Raises: NameTooLong."""
-        return self._lookups.key_at(move.parent, move.name, move.source.is_directory)
+        return self._dentries.key_at(move.parent, move.name, move.source.is_directory)
 
 
 def _to_hold(source: Node, old: Place, new: Place) -> tuple[list[Place], list[Place]]:

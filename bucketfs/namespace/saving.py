@@ -9,13 +9,14 @@ from __future__ import annotations
 import mimetypes
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
 from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
 from bucketfs.namespace.attributes import Defaults, from_metadata, to_metadata
+from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.gate import KeyGate, hold_node
-from bucketfs.namespace.lookups import Lookups
 from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of
 from bucketfs.storage.interface import (
     ABSENT,
@@ -41,14 +42,14 @@ class Saver:
     def __init__(
         self,
         store: ObjectStore,
-        lookups: Lookups,
+        dentries: Dentries,
         gate: KeyGate,
         *,
         clock_ns: Callable[[], int],
         is_read_only: bool = False,
     ) -> None:
         self.store = store
-        self.lookups = lookups
+        self.dentries = dentries
         self.gate = gate
         self.now_ns = clock_ns
         self._is_read_only = is_read_only
@@ -100,7 +101,7 @@ class Saver:
 
         The bytes that its handles need are fetched first. Raises: NoSpace, StorageError.
         """
-        node = self.lookups.hidden.get(key)
+        node = self.dentries.hidden.get(key)
         if node is None:
             return
         if node.content is not None and node.opens:
@@ -109,15 +110,17 @@ class Saver:
 
     async def delete_hidden(self, key: str, node: Node) -> None:
         """Delete the object of a removed file, unless others have put another in its place."""
-        if self.lookups.hidden.get(key) is not node:
+        if self.dentries.hidden.get(key) is not node:
             return
-        try:
-            await self.store.delete(key, node.info.version if node.info is not None else None)
-        except ObjectChanged:
-            pass  # what is there now is the file of somebody else
-        if self.lookups.hidden.get(key) is node:
-            del self.lookups.hidden[key]
+        version = node.info.version if node.info is not None else None
+        with suppress(ObjectChanged):  # what is there now is the file of somebody else
+            await self.store.delete(key, version)
+        # ATOMIC: the key is free, for the finder too
+        if self.dentries.hidden.get(key) is node:
+            del self.dentries.hidden[key]
         node.has_deferred_delete = False
+        if node.parent is not None:
+            self.dentries.finder.removed(prefix_of(node.parent), node.name)
 
     async def make_marker(self, directory: Node) -> None:
         """Make an implicit directory a real one, so that it outlives its last entry."""
@@ -157,18 +160,21 @@ class Saver:
         directory.attributes = replace(directory.attributes, mtime_ns=now, ctime_ns=now)
         directory.entry_changes += 1
 
-    def note_stored(self, node: Node, info: ObjectInfo) -> None:
-        """Note that a node's object is `info` now, with the node's attributes."""
+    def note_stored(self, node: Node, info: ObjectInfo, *, is_new: bool = False) -> None:
+        """Note that a node's object is `info` now, with the node's attributes.
+
+        `is_new`: nothing was at its key before, so that a new directory is known to be empty.
+        """
         # ATOMIC: node, finder and parent say the same
         parent = node.parent
         assert parent is not None
         node.info = info
         node.data = None if not _is_link(node) else node.data
-        node.fresh_until_s = self.lookups.fresh_until()
+        node.fresh_until_s = self.dentries.fresh_until()
         parent.entry_changes += 1
-        finder, prefix = self.lookups.finder, prefix_of(parent)
+        finder, prefix = self.dentries.finder, prefix_of(parent)
         if node.is_directory:
-            finder.made_directory(prefix, node.name, info, node.attributes)
+            finder.made_directory(prefix, node.name, info, node.attributes, is_new=is_new)
         else:
             finder.stored(prefix, node.name, info, node.attributes)
 

@@ -1,6 +1,6 @@
 """The tree: the one door to names. `fuse` calls this and nothing below it in the namespace.
 
-Every rule lives in a module of its own (lookups, entries, links, rename, changes, xattrs, saving);
+Every rule lives in a module of its own (dentries, entries, links, rename, changes, xattrs, saving);
 the tree builds them around one table of nodes and shows their operations under one roof.
 """
 
@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable
 
 from bucketfs.namespace.attributes import Defaults, implicit_directory
-from bucketfs.namespace.changes import Changer
+from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.gate import KeyGate
 from bucketfs.namespace.links import Links
-from bucketfs.namespace.lookups import Lookups
 from bucketfs.namespace.nodes import Inode, Inodes, Node
 from bucketfs.namespace.removal import Removal
 from bucketfs.namespace.rename import Renamer
 from bucketfs.namespace.saving import Saver
+from bucketfs.namespace.setattr import Changer
 from bucketfs.namespace.xattrs import ExtendedAttributes
 from bucketfs.storage.interface import ObjectStore
 
@@ -27,7 +27,7 @@ from bucketfs.storage.interface import ObjectStore
 class Tree:
     """All names of one mount. Operations may run at once; each is safe under cancellation.
 
-    Lookups are counted here: `lookup`, `create`, `make_directory`, `make_node`, `make_symlink` and
+    Dentries are counted here: `lookup`, `create`, `make_directory`, `make_node`, `make_symlink` and
     `adopt` return a node with one lookup more, which the kernel gives back by `forget`. Names are
     the kernel's bytes.
 
@@ -39,7 +39,8 @@ class Tree:
     - `await create(parent, name, mode, caller) -> Node`  Raises: EntryExists
     - `await make_directory(parent, name, mode, caller) -> Node`
     - `await make_node(parent, name, mode, rdev, caller) -> Node`
-    - `await make_symlink(parent, name, target, caller) -> Node`; `await read_symlink(node) -> bytes`
+    - `await make_symlink(parent, name, target, caller) -> Node`
+    - `await read_symlink(node) -> bytes`
     - `await unlink(parent, name)`; `await remove_directory(parent, name)`
     - `await rename(parent, name, new_parent, new_name, flags)`
     - `await change(node, changes, caller)`; `touched(node)` after bytes were written
@@ -63,19 +64,19 @@ class Tree:
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
-        lookups = Lookups(finder, self.inodes, ttl_s=ttl_s)
-        saver = Saver(store, lookups, gate, clock_ns=clock_ns, is_read_only=is_read_only)
-        removal = Removal(store, lookups, saver)
-        entries = Entries(lookups, saver, removal, has_acl=has_acl)
+        dentries = Dentries(finder, self.inodes, ttl_s=ttl_s)
+        saver = Saver(store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only)
+        removal = Removal(store, dentries, saver)
+        entries = Entries(dentries, saver, removal, has_acl=has_acl)
         links = Links(store, entries)
-        renamer = Renamer(store, lookups, saver, removal, concurrency=concurrency)
+        renamer = Renamer(store, dentries, saver, removal, concurrency=concurrency)
         changer = Changer(saver, has_acl=has_acl)
         self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)
 
-        self.lookup = lookups.lookup
-        self.refresh = lookups.refresh
-        self.children = lookups.children
-        self.adopt = lookups.adopt
+        self.lookup = dentries.lookup
+        self.refresh = dentries.refresh
+        self.children = dentries.children
+        self.adopt = dentries.adopt
         self.create = entries.create
         self.make_directory = entries.make_directory
         self.make_node = entries.make_node

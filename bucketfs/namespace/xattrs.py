@@ -16,8 +16,8 @@ from bucketfs.errors import (
     NotPermitted,
 )
 from bucketfs.namespace import acl
-from bucketfs.namespace.changes import Changer
 from bucketfs.namespace.nodes import Node
+from bucketfs.namespace.setattr import Changer
 
 XATTR_CREATE = 1
 XATTR_REPLACE = 2

@@ -18,7 +18,7 @@ class Changer:
     """Changes attributes of nodes.
 
     With unsaved bytes, or while open for writing, a change waits for the next save and costs
-    nothing; else it is in the bucket when the call returns, and undone here if it could not be sent.
+    nothing; else it is in the bucket when the call returns, and undone here if sending it failed.
     """
 
     def __init__(self, saver: Saver, *, has_acl: bool) -> None:
@@ -35,7 +35,7 @@ class Changer:
         await self.apply(node, attributes, is_timed=is_timed)
 
     async def apply(self, node: Node, attributes: Attributes, *, is_timed: bool = False) -> None:
-        """Give a node new attributes; ctime becomes now. Raises: as `change`, AttributesTooLarge."""
+        """Give a node new attributes with a new ctime. Raises: as `change`, AttributesTooLarge."""
         self._saver.check_writable()
         former = (node.attributes, node.has_unsaved_attributes, node.has_explicit_times)
         # ATOMIC: attributes and their marks

@@ -1,7 +1,8 @@
 """Look-ups and listings: from what the bucket has to the nodes that the kernel is told of.
 
-A pinned node (open for writing, unsaved, or with a change in flight) answers for itself. All else is
-what the finder says; an object that others replaced becomes a new inode, and its old node goes stale.
+A pinned node (open for writing, unsaved, or with a change in flight) answers for itself. All else
+is what the finder says; an object that others replaced becomes a new inode, and its old node goes
+stale.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import trio
@@ -16,7 +18,8 @@ import trio
 from bucketfs.errors import EntryNotFound, NameTooLong, NotADirectory, StaleHandle
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
-from bucketfs.namespace.finder import Entry, Finder, Found
+from bucketfs.namespace.finder import Finder
+from bucketfs.namespace.listings import Entry, Found
 from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, walk
 from bucketfs.storage.interface import ObjectInfo
 
@@ -42,7 +45,7 @@ class Child:
     changes: int
 
 
-class Lookups:
+class Dentries:
     """Finds nodes by name. Any number of look-ups may run at once, beside changes too."""
 
     def __init__(self, finder: Finder, inodes: Inodes, *, ttl_s: float) -> None:
@@ -111,9 +114,9 @@ class Lookups:
             return
         changes = directory.entry_changes
         local = {name: node for name, node in directory.children.items() if node.is_pinned}
-        async for entry in self.finder.entries(prefix_of(directory)):
-            local.pop(entry.name, None)
-            if not self._is_hidden(entry.info):
+        async with aclosing(self.finder.entries(prefix_of(directory))) as entries:
+            async for entry in entries:
+                local.pop(entry.name, None)
                 yield self._child(directory, entry, changes)
         for node in local.values():
             if not node.is_detached and node.parent is directory:
@@ -156,36 +159,29 @@ class Lookups:
         node = directory.children.get(entry.name)
         if node is not None and node.is_pinned:
             return _child_of(node, changes)
-        is_proved = entry.attributes is not None
-        if node is not None and is_proved and _is_same(node, entry.is_directory, entry.info):
-            if node.kind == stat.S_IFMT(_proved(entry).mode):
-                _update(node, entry.info, _proved(entry), entry.fresh_until_s)
-                return _child_of(node, changes)
-            node = None
-        guess = stat.S_IFDIR if entry.is_directory else stat.S_IFREG
-        return Child(
-            os.fsencode(entry.name),
-            None,
-            entry.is_directory,
-            stat.S_IFMT(_proved(entry).mode) if is_proved else guess,
-            node.inode if node is not None else _stand_in(directory, entry.name),
-            entry,
-            changes,
-        )
+        attributes = entry.attributes
+        if node is not None and attributes is not None and _is_same(node, entry.info, attributes):
+            _update(node, entry.info, attributes, entry.fresh_until_s)
+            return _child_of(node, changes)
+        kind = stat.S_IFDIR if entry.is_directory else stat.S_IFREG
+        if attributes is not None:
+            kind = stat.S_IFMT(attributes.mode)
+        inode = _stand_in(directory, entry.name)
+        name = os.fsencode(entry.name)
+        return Child(name, None, entry.is_directory, kind, inode, entry, changes)
 
     def _settle(self, parent: Node, name: str, found: Found | None) -> Node | None:
         """Bring the table in line with the server's answer about one name."""
         node = parent.children.get(name)
         if node is not None and node.is_pinned:
             return node
-        if found is None or self._is_hidden(found.info):
+        if found is None:
             return None if node is None else self._lost(node)
-        if node is not None and _is_same(node, found.is_directory, found.info):
-            if node.kind == stat.S_IFMT(found.attributes.mode):
-                _update(node, found.info, found.attributes, found.fresh_until_s)
-                if found.data is not None:
-                    node.data = found.data
-                return node
+        if node is not None and _is_same(node, found.info, found.attributes):
+            _update(node, found.info, found.attributes, found.fresh_until_s)
+            if found.data is not None:
+                node.data = found.data
+            return node
         return self.inodes.add(
             parent,
             name,
@@ -204,23 +200,12 @@ class Lookups:
         self.inodes.detach(node)
         return None
 
-    def _is_hidden(self, info: ObjectInfo | None) -> bool:
-        if info is None or not self.hidden:
-            return False
-        node = self.hidden.get(info.key)
-        return node is not None and node.info is not None and node.info.version == info.version
-
 
 def decoded(name: bytes) -> str:
     """Return the kernel's name as text (surrogate escapes). Raises: NameTooLong."""
     if len(name) > keys.NAME_MAX_BYTES:
         raise NameTooLong(f"a name over {keys.NAME_MAX_BYTES} bytes")
     return os.fsdecode(name)
-
-
-def _proved(entry: Entry) -> Attributes:
-    assert entry.attributes is not None
-    return entry.attributes
 
 
 def _stand_in(directory: Node, name: str) -> Inode:
@@ -232,10 +217,12 @@ def _child_of(node: Node, changes: int) -> Child:
     return Child(name, node, node.is_directory, node.kind, node.inode, None, changes)
 
 
-def _is_same(node: Node, is_directory: bool, info: ObjectInfo | None) -> bool:
-    """Tell whether an answer of the bucket is about the node's own bytes."""
-    if node.is_directory or is_directory:
-        return node.is_directory and is_directory
+def _is_same(node: Node, info: ObjectInfo | None, attributes: Attributes) -> bool:
+    """Tell whether an answer of the bucket is about the node's own bytes, and of its type."""
+    if node.kind != stat.S_IFMT(attributes.mode):
+        return False
+    if node.is_directory:
+        return True
     return node.info is not None and info is not None and node.info.version == info.version
 
 
