@@ -1,0 +1,94 @@
+"""The page cache of a mount: makes contents, and holds what they share.
+
+Budgets, the cache folder, the sender and its limits, the threads for spill files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from weakref import WeakSet
+
+import trio
+
+from bucketfs.pagecache.budget import Budget
+from bucketfs.pagecache.content import Content, Surroundings
+from bucketfs.pagecache.folder import CacheFolder
+from bucketfs.pagecache.pages import Pages
+from bucketfs.pagecache.planner import Grid
+from bucketfs.pagecache.room import Room
+from bucketfs.pagecache.sending import Sender
+from bucketfs.pagecache.spill import SpillFile
+from bucketfs.pagecache.window import ReadSettings
+from bucketfs.storage.interface import ObjectInfo, ObjectStore
+
+SPILL_THREADS = 4
+"""Reads and writes of spill files at once: they are copies into the kernel's cache, mostly."""
+
+
+class PageCache:
+    """All file bytes of one mount, within `memory_bytes` of memory and `disk_bytes` of disk.
+
+    `folder` is locked for this mount (None: a temporary one); `owner` is the name that others who
+    want it are told. Background tasks run in `nursery`. Making one blocks for a moment.
+    Raises: CacheDirectoryError.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        nursery: trio.Nursery,
+        *,
+        memory_bytes: int,
+        disk_bytes: int,
+        folder: Path | None,
+        part_size: int,
+        concurrency: int,
+        owner: str = "",
+    ) -> None:
+        self.memory = Budget(memory_bytes)
+        self._folder = CacheFolder.open(folder, owner)
+        self._room = Room(self.memory, disk_bytes)
+        self._spilling = trio.CapacityLimiter(SPILL_THREADS)
+        self._contents: WeakSet[Content] = WeakSet()
+        grid = Grid(store.capabilities, part_size)
+        self._shared = Surroundings(
+            sender=Sender(store, self._room, nursery, grid=grid, concurrency=concurrency),
+            nursery=nursery,
+            memory=self.memory,
+            reading=ReadSettings(concurrency=concurrency),
+            keep_bytes=min(part_size, memory_bytes // 8),
+        )
+
+    def open(self, info: ObjectInfo, data: bytes | None = None) -> Content:
+        """Return the content of that version of an object; `data`: all its bytes, if known."""
+        return self._content(info, data)
+
+    def create(self) -> Content:
+        """Return the content of a new file: empty, and dirty until its first save."""
+        return self._content(None, None)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Return what is held now, in bytes, and how many requests are sending some."""
+        return {
+            "memory_bytes": self.memory.used_bytes,
+            "written_memory_bytes": self._room.memory_bytes,
+            "spilled_bytes": self._room.disk_bytes,
+            "dirty_bytes": sum(content.dirty_bytes for content in self._contents),
+            "uploads_in_flight": self._room.uploads,
+        }
+
+    async def aclose(self) -> None:
+        """Let the cache folder go. Contents were saved or discarded before; none is used after.
+
+        Spill files of contents that were not are left for the next mount's `lost+found`.
+        """
+        self._room.close()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._folder.close, limiter=self._spilling)
+
+    def _content(self, info: ObjectInfo | None, data: bytes | None) -> Content:
+        spill = SpillFile(self._folder.new_spill_path())
+        content = Content(self._shared, Pages(self._room, spill, self._spilling), info, data)
+        self._contents.add(content)
+        return content

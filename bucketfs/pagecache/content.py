@@ -1,0 +1,332 @@
+"""The content of one open file: reads merge what was written with the base, writes go to pages.
+
+A content rests on one version of an object (its base) or on nothing, and keeps every written byte
+until a save has put it into the bucket. All handles of a file share one content.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from bucketfs.errors import FileTooLarge, InvalidOperation, ObjectNotFound, Transient
+from bucketfs.pagecache.base import Base
+from bucketfs.pagecache.bodies import zeros
+from bucketfs.pagecache.budget import Budget
+from bucketfs.pagecache.extents import Extent, Kind, Ranges
+from bucketfs.pagecache.pages import Pages
+from bucketfs.pagecache.reader import ObjectReader
+from bucketfs.pagecache.sending import FETCH_BYTES, Sender, Snapshot
+from bucketfs.pagecache.uploader import Stream, is_full
+from bucketfs.pagecache.window import ReadSettings
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
+
+log = logging.getLogger(__name__)
+
+_END = 1 << 63  # past the end of any file
+
+
+class Target(Protocol):
+    """Where a file would be saved now: asked when it begins to stream."""
+
+    def key(self) -> str:
+        """Return the object's key."""
+
+    def attributes(self) -> ObjectAttributes:
+        """Return what is to stand beside its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a save left in the bucket: the object, and the attributes that it really has."""
+
+    info: ObjectInfo
+    attributes: ObjectAttributes
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all contents of a mount share."""
+
+    sender: Sender
+    nursery: trio.Nursery
+    memory: Budget
+    reading: ReadSettings
+    keep_bytes: int
+    """So many of a file's bytes stay in memory after its save, as long as there is room."""
+
+
+class Content:
+    """The bytes of one file. Its methods may run concurrently; in trio's thread only.
+
+    `target`, where set, lets a growing file begin its upload while it is written.
+    """
+
+    def __init__(
+        self,
+        shared: Surroundings,
+        pages: Pages,
+        info: ObjectInfo | None,
+        data: bytes | None = None,
+    ) -> None:
+        self.target: Target | None = None
+        self._shared = shared
+        self._pages = pages
+        self._base = None if info is None else self._new_base(info, data)
+        self._stream: Stream | None = None
+        self._changes = 0 if info else 1  # a file that was never saved has to be, even if empty
+        self._saved_changes = 0
+        self._changed_ranges: Ranges | None = None  # written during the running save
+        self._save_lock = trio.Lock()
+        if info is not None:
+            pages.rest_on_base(info.size)
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return self._pages.size
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is anything that the bucket does not have."""
+        return self._changes != self._saved_changes
+
+    @property
+    def base(self) -> ObjectInfo | None:
+        """The version in the bucket that it rests on; None where it was never saved."""
+        return self._base.info if self._base else None
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether an upload is under way under the key that `target` named."""
+        return self._stream is not None
+
+    @property
+    def dirty_bytes(self) -> int:
+        """How many bytes only this content has."""
+        return self._pages.dirty_bytes if self.is_dirty else 0
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        """Return up to `length` bytes from `offset`; fewer only at the end of the file.
+
+        Raises: StorageError, ObjectChanged (the base was replaced), CacheDirectoryError.
+        """
+        stop = min(offset + length, self._pages.size)
+        if offset >= stop:
+            return b""
+        if self._pages.extents.is_all_base and self._base is not None:
+            views = await self._base.read(offset, stop - offset)
+            return views[0] if len(views) == 1 else b"".join(views)
+        pieces: list[bytes | memoryview] = []
+        for extent in self._pages.extents.slices(offset, stop):
+            await self._read_extent(extent, pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Put `data` at `offset`; a gap before it reads as zeros.
+
+        Waits while too much is on its way to the bucket. `data` is kept as it is and must not
+        change. Cancelled while waiting for space, nothing was written.
+        Raises: FileTooLarge, NoSpace, CacheDirectoryError.
+        """
+        stop = offset + len(data)
+        if stop == offset:
+            return
+        self._check_size(stop)
+        if not self._pages.write_now(offset, data):
+            await self._pages.write(offset, data)
+        # ATOMIC: up to `_feed` nobody sees the bytes without the marks.
+        self._mark(offset, stop)
+        if stop > self._shared.sender.grid.first_bytes:
+            await self._feed(stop)
+
+    async def truncate(self, size: int) -> None:
+        """Make the file `size` bytes long; what is new reads as zeros. Raises: FileTooLarge."""
+        self._check_size(size)
+        if size == self._pages.size:
+            return
+        # ATOMIC: to the end.
+        old_size = self._pages.size
+        self._pages.truncate(size)
+        self._mark(min(size, old_size), _END)
+        if self._stream is not None and size < self._stream.covered_bytes:
+            self._drop_stream()
+
+    async def save(
+        self, key: str, attributes: ObjectAttributes, precondition: Precondition | None
+    ) -> Saved:
+        """Put the file into the bucket under `key`; a second save waits for the first.
+
+        It saves the state of its beginning; bytes written meanwhile leave the content dirty. What
+        was streamed has the attributes of its beginning: compare those returned. Failed or
+        cancelled, nothing is lost: still dirty, all bytes kept.
+        Raises: StorageError, ObjectChanged, ObjectExists (both by the precondition).
+        """
+        async with self._save_lock, self._pages.frozen(0, _END) as extents:
+            # ATOMIC: from the frozen map to the end of `_begin_save`.
+            changes = self._begin_save(key)
+            snapshot = Snapshot(extents, self._pages.spill, self._base)
+            try:
+                with self._shared.sender.room.uploading():
+                    saved = await self._send(snapshot, key, attributes, precondition, changes)
+            except BaseException:
+                self._changed_ranges = None
+                raise
+            # ATOMIC: to the end of `_settle`.
+            self._settle(saved.info, snapshot.size, changes)
+        await self._pages.drop_spill()
+        return saved
+
+    async def fetch_all(self) -> None:
+        """Bring every byte that only the bucket has here; afterwards the base may vanish.
+
+        The content does not become dirty. Failed, what was fetched so far stays.
+        Raises: StorageError, ObjectChanged, NoSpace.
+        """
+        async with self._save_lock:
+            self._pages.own_clean()
+            offset = 0
+            while offset < self._pages.size:
+                at, stop = offset, min(offset + FETCH_BYTES, self._pages.size)
+                for extent in self._pages.extents.slices(at, stop):
+                    if extent.kind is Kind.BASE:
+                        data = await self._read_base(extent.start, extent.length)
+                        if not self._pages.fill(extent.start, data):
+                            await self._pages.fill_to_disk(extent.start, data)
+                offset = stop
+
+    def rebased(self, info: ObjectInfo) -> None:
+        """Note that the bytes of the base are now at this key and version (rename, attributes)."""
+        if self._base is None:
+            self._base = self._new_base(info, None)
+        else:
+            self._base.moved(info)
+
+    async def discard(self) -> None:
+        """Forget everything: bytes, spill file, a streaming upload. No method may follow.
+
+        Raises: CacheDirectoryError (the spill file cannot be removed).
+        """
+        if self._stream is not None:
+            self._drop_stream()
+        async with self._save_lock:
+            if self._base is not None:
+                self._base.retire()
+                self._base = None
+            await self._pages.discard()
+
+    async def _read_extent(self, extent: Extent, pieces: list[bytes | memoryview]) -> None:
+        """Add the bytes of `extent` to `pieces`."""
+        if extent.kind is Kind.BASE:
+            assert self._base is not None, "an extent of the base, but no base"
+            pieces += await self._base.read(extent.start, extent.length)
+        elif extent.kind is Kind.ZERO:
+            pieces.append(zeros(extent.length))
+        elif extent.kind is Kind.SPILLED:
+            pieces.append(await self._pages.read_spilled(extent.start, extent.length))
+        else:
+            pieces.append(extent.view())
+
+    async def _read_base(self, start: int, length: int) -> bytes:
+        assert self._base is not None, "an extent of the base, but no base"
+        return b"".join(await self._base.read(start, length))
+
+    def _check_size(self, size: int) -> None:
+        limit = self._shared.sender.grid.limit_bytes
+        if size > limit:
+            raise FileTooLarge(f"a file of {size} bytes; the store holds up to {limit}")
+        if size < 0:
+            raise InvalidOperation(f"a file of {size} bytes")
+
+    def _mark(self, start: int, stop: int) -> None:
+        """Note that the bytes from `start` to `stop` are not what they were."""
+        self._changes += 1
+        if self._changed_ranges is not None:
+            self._changed_ranges.add(start, stop)
+        if self._stream is not None:
+            self._stream.touch(start, stop)
+
+    async def _feed(self, written_stop: int) -> None:
+        """Send what is full of a growing file; begin to where that is worth it."""
+        if self._changed_ranges is not None:
+            return  # being saved: the rest is for the next save
+        if self._stream is None:
+            first = self._shared.sender.grid.first_bytes
+            is_growing = written_stop == self._pages.size
+            if self.target is None or not is_growing or not is_full(self._pages, 0, first):
+                return
+            target = self.target
+            sender = self._shared.sender
+            self._stream = Stream(sender, self._pages, target.key(), target.attributes())
+            self._shared.nursery.start_soon(self._stream.run)
+        await self._stream.feed()
+
+    def _begin_save(self, key: str) -> int:
+        """Note which state is saved; a stream to another key is dropped."""
+        self._changed_ranges = Ranges()
+        if self._stream is not None and self._stream.key != key:
+            self._drop_stream()
+        return self._changes
+
+    async def _send(
+        self,
+        snapshot: Snapshot,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+        changes: int,
+    ) -> Saved:
+        """Finish the stream, or send everything by a plan."""
+        # From here on the stream is out of reach of writes: it belongs to the snapshot.
+        stream, self._stream = self._stream, None
+        if stream is not None and await stream.has_begun():
+            try:
+                info = await stream.finish(snapshot, precondition)
+            except Transient:
+                if self._changes == changes:
+                    self._stream = stream  # nothing written meanwhile: the next save goes on
+                else:
+                    self._shared.nursery.start_soon(stream.abort)
+                raise
+            except ObjectNotFound as exc:
+                log.info("the upload to %r is gone; sending all again: %s", key, exc)
+                self._shared.nursery.start_soon(stream.abort)
+            except BaseException:
+                self._shared.nursery.start_soon(stream.abort)
+                raise
+            else:
+                return Saved(info, stream.attributes)
+        info = await self._shared.sender.send(snapshot, key, attributes, precondition)
+        return Saved(info, attributes)
+
+    def _settle(self, info: ObjectInfo, saved_size: int, changes: int) -> None:
+        """Rest on what was saved; only what was written since is still dirty."""
+        changed, self._changed_ranges = self._changed_ranges, None
+        assert changed is not None, "the end of a save that never began"
+        saved = changed.gaps(min(saved_size, self._pages.size))
+        self._pages.settle(saved, self._shared.keep_bytes)
+        old, self._base = self._base, self._new_base(info, None)
+        if old is not None:
+            old.retire()
+        self._saved_changes = changes
+
+    def _drop_stream(self) -> None:
+        """Abort the streaming upload in the background."""
+        assert self._stream is not None
+        self._shared.nursery.start_soon(self._stream.abort)
+        self._stream = None
+
+    def _new_base(self, info: ObjectInfo, data: bytes | None) -> Base:
+        shared = self._shared
+        reader = ObjectReader(
+            shared.sender.store,
+            info,
+            budget=shared.memory,
+            nursery=shared.nursery,
+            settings=shared.reading,
+            data=data,
+        )
+        return Base(reader, shared.nursery)

@@ -1,0 +1,115 @@
+"""The cache folder of a mount: one owner at a time, and what a dead owner left is kept.
+
+Layout: `lock` (held by flock as long as the mount lives; says who holds it), `spill/` (spill files
+of the running mount), `lost+found/` (spill files of mounts that died: images, perhaps partial, of
+files that had not been saved).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from bucketfs.errors import CacheDirectoryError
+
+log = logging.getLogger(__name__)
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class CacheFolder:
+    """A locked cache folder. Its methods block, for a moment."""
+
+    def __init__(self, path: Path, lock_descriptor: int, *, is_temporary: bool) -> None:
+        self._path = path
+        self._lock_descriptor = lock_descriptor
+        self._is_temporary = is_temporary
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def open(cls, path: Path | None, owner: str = "") -> CacheFolder:
+        """Take `path` (made if missing; None: a temporary folder) for the mount named `owner`.
+
+        Spill files of a dead mount go to `lost+found`, with a WARNING that names them.
+        Raises: CacheDirectoryError (taken by another mount, which it names; not writable).
+        """
+        is_temporary = path is None
+        try:
+            if path is None:
+                path = Path(tempfile.mkdtemp(prefix="bucketfs-"))
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = _lock(path / "lock", owner)
+            try:
+                _rescue(path)
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as exc:
+            raise CacheDirectoryError(
+                f"the cache folder {path} cannot be used: {exc.strerror}; "
+                "make it writable or name another cache_dir"
+            ) from exc
+        return cls(path, descriptor, is_temporary=is_temporary)
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    def new_spill_path(self) -> Path:
+        """Return a path for one spill file; never the same one twice."""
+        return self._path / "spill" / f"{next(self._numbers):08d}.spill"
+
+    def close(self) -> None:
+        """Let another mount have it; a temporary folder is removed."""
+        if self._is_temporary:
+            shutil.rmtree(self._path, ignore_errors=True)
+        os.close(self._lock_descriptor)
+
+
+def _lock(path: Path, owner: str) -> int:
+    """Lock the file `path` for this process and say so in it. Raises: CacheDirectoryError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 4096, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise CacheDirectoryError(
+            f"the cache folder {path.parent} belongs to another mount ({holder or 'unknown'}); "
+            "unmount that one or name another cache_dir"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{owner} pid={os.getpid()} boot={_boot_id()}".strip().encode(), 0)
+    return descriptor
+
+
+def _boot_id() -> str:
+    """Return what tells this run of the machine from every other."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
+
+
+def _rescue(path: Path) -> None:
+    """Move what a dead mount left in `spill` aside, and leave an empty `spill`."""
+    spill = path / "spill"
+    spill.mkdir(mode=0o700, exist_ok=True)
+    left = sorted(spill.iterdir())
+    if not left:
+        return
+    rescued = path / "lost+found" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    suffix = itertools.count(1)
+    while rescued.exists():
+        rescued = rescued.with_name(f"{rescued.name.split('.')[0]}.{next(suffix)}")
+    rescued.mkdir(mode=0o700, parents=True)
+    for file in left:
+        file.rename(rescued / file.name)
+    names = ", ".join(file.name for file in left)
+    log.warning(
+        "an earlier mount ended without saving; its written data is in %s: %s", rescued, names
+    )

@@ -1,0 +1,226 @@
+"""Carry out a plan: one PUT, or the parts of a multipart upload, some at a time.
+
+What is sent is a frozen map of the file; bytes of the base that have to be sent anew are fetched
+just before. Whoever calls holds the pages frozen until it returns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from bucketfs.errors import ObjectChanged, ObjectNotFound, StorageError
+from bucketfs.pagecache.base import Base
+from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
+from bucketfs.pagecache.extents import Extent, Extents, Kind
+from bucketfs.pagecache.planner import CopyPart, Grid, Multipart, Put, UploadPart, plan
+from bucketfs.pagecache.room import Room
+from bucketfs.pagecache.spill import SpillFile
+from bucketfs.storage.interface import (
+    ObjectAttributes,
+    ObjectInfo,
+    ObjectStore,
+    Part,
+    Precondition,
+    Upload,
+)
+
+log = logging.getLogger(__name__)
+
+FETCH_BYTES = 1 << 20
+"""Bytes of the base are asked for in blocks of this size."""
+
+ABORT_TIMEOUT_S = 20.0
+"""An upload that cannot be aborted in this time is left to the bucket's lifecycle rules."""
+
+
+class Snapshot:
+    """A frozen map of a file and where its bytes come from."""
+
+    def __init__(self, extents: Extents, spill: SpillFile, base: Base | None) -> None:
+        self.extents = extents
+        self.base = base
+        self._spill = spill
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes when it was frozen."""
+        return self.extents.size
+
+    def needs_fetching(self, start: int, stop: int) -> bool:
+        """Tell whether bytes in that range have to come from the base."""
+        return any(extent.kind is Kind.BASE for extent in self.extents.slices(start, stop))
+
+    async def body(self, start: int, stop: int) -> SourcesBody:
+        """Return the bytes from `start` to `stop`, those of the base fetched into memory.
+
+        Raises: StorageError, ObjectChanged.
+        """
+        sources: list[Source] = []
+        for extent in self.extents.slices(start, stop):
+            if extent.kind is Kind.BASE:
+                sources += await self._fetched(extent)
+            elif extent.kind is Kind.ZERO:
+                sources.append(Hole(extent.length))
+            elif extent.kind is Kind.SPILLED:
+                sources.append(Spilled(self._spill, extent.start, extent.length))
+            else:
+                sources.append(extent.view())
+        return SourcesBody(sources)
+
+    async def _fetched(self, extent: Extent) -> list[bytes | memoryview]:
+        assert self.base is not None, "an extent of the base, but no base"
+        pieces: list[bytes | memoryview] = []
+        for start in range(extent.start, extent.stop, FETCH_BYTES):
+            length = min(FETCH_BYTES, extent.stop - start)
+            pieces += await self.base.read(start, length)
+        return pieces
+
+
+class Sender:
+    """Sends files of one mount to its store; `concurrency` parts at once over all files."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        room: Room,
+        nursery: trio.Nursery,
+        *,
+        grid: Grid,
+        concurrency: int,
+    ) -> None:
+        self.store = store
+        self.grid = grid
+        self.room = room
+        self._nursery = nursery
+        self._concurrency = concurrency
+        self._parts = trio.CapacityLimiter(concurrency)
+        # Fetched bytes are in no budget: two parts of them at a time is little enough.
+        self._fetches = trio.CapacityLimiter(2)
+
+    async def send(
+        self,
+        snapshot: Snapshot,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+    ) -> ObjectInfo:
+        """Store the file whole; return what is in the bucket now.
+
+        Failed or cancelled, nothing of it is visible, and an upload begun for it is aborted.
+        Raises: StorageError, ObjectChanged, ObjectExists.
+        """
+        unchanged = [(e.start, e.stop) for e in snapshot.extents if not e.is_changed]
+        how = plan(snapshot.size, unchanged, self.store.capabilities, self.grid)
+        if isinstance(how, Put):
+            return await self._put(snapshot, key, attributes, precondition)
+        return await self._multipart(how, snapshot, key, attributes, precondition)
+
+    async def send_part(
+        self, upload: Upload, part: UploadPart | CopyPart, snapshot: Snapshot
+    ) -> Part:
+        """Send or copy one part. Raises: StorageError, ObjectChanged."""
+        if isinstance(part, CopyPart):
+            return await self._copy_part(upload, part, snapshot)
+        if snapshot.needs_fetching(part.start, part.stop):
+            async with self._fetches:
+                return await self._add_part(upload, part, snapshot)
+        return await self._add_part(upload, part, snapshot)
+
+    async def send_parts(
+        self, upload: Upload, parts: Sequence[UploadPart | CopyPart], snapshot: Snapshot
+    ) -> list[Part]:
+        """Send parts, several at a time; return them in the order of `parts`.
+
+        The first failure ends all of it. Raises: StorageError, ObjectChanged.
+        """
+
+        def job(part: UploadPart | CopyPart) -> Callable[[], Awaitable[Part]]:
+            return lambda: self.send_part(upload, part, snapshot)
+
+        return await run_all([job(part) for part in parts], self._concurrency)
+
+    def abort_later(self, upload: Upload) -> None:
+        """Abort `upload` in the background."""
+        self._nursery.start_soon(self.abort, upload)
+
+    async def abort(self, upload: Upload) -> None:
+        """Abort `upload`, also under cancellation; a failure is logged: nothing depends on it."""
+        with trio.CancelScope(shield=True), trio.move_on_after(ABORT_TIMEOUT_S):
+            try:
+                await upload.abort()
+            except StorageError as exc:
+                log.warning("cannot abort the upload %s: %s", upload.upload_id, exc)
+
+    async def _put(
+        self,
+        snapshot: Snapshot,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+    ) -> ObjectInfo:
+        body = await snapshot.body(0, snapshot.size)
+        return await self.store.write(key, body, attributes, precondition)
+
+    async def _multipart(
+        self,
+        how: Multipart,
+        snapshot: Snapshot,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+    ) -> ObjectInfo:
+        upload = await self.store.begin_upload(key, attributes)
+        try:
+            parts = await self.send_parts(upload, how.parts, snapshot)
+            return await upload.commit(parts, precondition)
+        except BaseException:
+            self.abort_later(upload)
+            raise
+
+    async def _add_part(self, upload: Upload, part: UploadPart, snapshot: Snapshot) -> Part:
+        async with self._parts:
+            with self.room.uploading():
+                body = await snapshot.body(part.start, part.stop)
+                return await upload.add_part(part.number, body)
+
+    async def _copy_part(self, upload: Upload, part: CopyPart, snapshot: Snapshot) -> Part:
+        assert snapshot.base is not None, "a part of the base, but no base"
+        info = snapshot.base.info
+        try:
+            async with self._parts:
+                return await upload.copy_part(
+                    part.number, info.key, part.start, part.stop - part.start, info.version
+                )
+        except ObjectNotFound as exc:
+            raise ObjectChanged(
+                "the object that the file rests on was deleted", key=info.key, operation="copy"
+            ) from exc
+
+
+async def run_all(jobs: Sequence[Callable[[], Awaitable[Part]]], limit: int) -> list[Part]:
+    """Run `jobs`, at most `limit` at once; return their results in order.
+
+    The first failure cancels the others and is raised as it is, not in a group.
+    """
+    results: dict[int, Part] = {}
+    failures: list[Exception] = []
+    waiting = iter(enumerate(jobs))
+
+    async def work(scope: trio.CancelScope) -> None:
+        for index, job in waiting:
+            try:
+                results[index] = await job()
+            except Exception as exc:
+                failures.append(exc)
+                scope.cancel()
+                return
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(min(limit, len(jobs))):
+            nursery.start_soon(work, nursery.cancel_scope)
+    if failures:
+        raise failures[0]
+    return [results[index] for index in range(len(jobs))]

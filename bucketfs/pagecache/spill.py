@@ -1,0 +1,94 @@
+"""The spill file of one file's content: written bytes for which memory was too short.
+
+One sparse file in the cache folder, made at the first spill; a byte of the content lies at its own
+offset, so that what a crash leaves is a readable (if partial) image of the file. All methods block:
+they are called in worker threads only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
+
+MAX_VECTORS = 512
+"""Buffers given to one pwritev; the kernel's own limit (IOV_MAX) is 1024."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class SpillFile:
+    """Bytes at their own offsets in a named file that exists only while it is needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be."""
+        return self._path
+
+    def write(self, offset: int, buffers: Sequence[bytes | memoryview]) -> None:
+        """Write `buffers` one after the other from `offset`.
+
+        Raises: NoSpace (the disk is full), CacheDirectoryError (any other failure of the disk).
+        """
+        try:
+            descriptor = self._opened()
+            for first in range(0, len(buffers), MAX_VECTORS):
+                offset = _write_all(descriptor, offset, buffers[first : first + MAX_VECTORS])
+        except OSError as exc:
+            raise self._translated(exc, "write") from exc
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`. Raises: CacheDirectoryError."""
+        try:
+            data = os.pread(self._opened(), length, offset)
+            while len(data) < length:
+                more = os.pread(self._opened(), length - len(data), offset + len(data))
+                if not more:
+                    raise OSError(errno.EIO, "the file is shorter than what was written to it")
+                data += more
+        except OSError as exc:
+            raise self._translated(exc, "read") from exc
+        return data
+
+    def discard(self) -> None:
+        """Remove the file and free its space; it is made anew by a later `write`."""
+        if self._descriptor is None:
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            self._path.unlink(missing_ok=True)
+            os.close(descriptor)
+        except OSError as exc:
+            raise self._translated(exc, "remove") from exc
+
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
+        return self._descriptor
+
+    def _translated(self, exc: OSError, verb: str) -> BucketfsError:
+        message = f"cannot {verb} the spill file {self._path}: {exc.strerror}"
+        if exc.errno in _FULL:
+            return NoSpace(f"{message}; free space there or name another cache_dir")
+        return CacheDirectoryError(f"{message}; check the disk of cache_dir")
+
+
+def _write_all(descriptor: int, offset: int, buffers: Sequence[bytes | memoryview]) -> int:
+    """Write all of `buffers` at `offset`, however often it takes; return the offset after them."""
+    left = [memoryview(buffer) for buffer in buffers]
+    while left:
+        count = os.pwritev(descriptor, left, offset)
+        offset += count
+        while left and count >= left[0].nbytes:
+            count -= left.pop(0).nbytes
+        if left and count:
+            left[0] = left[0][count:]
+    return offset

@@ -1,0 +1,183 @@
+"""A multipart upload that runs while its file is still being written.
+
+Part k is sent while part k+1 is being filled. Until the commit the file's bytes stay in its pages,
+because the commit may fail: they are only moved to disk where memory is short.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import trio
+
+from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
+from bucketfs.pagecache.extents import Kind
+from bucketfs.pagecache.pages import Pages
+from bucketfs.pagecache.planner import UploadPart
+from bucketfs.pagecache.sending import Sender, Snapshot
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Part, Precondition, Upload
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 3
+"""Parts of one file under way at once; the writer fills the next and then waits."""
+
+PATIENCE_PARTS = 2
+"""A part with a hole is waited for until the file has grown by so many parts past it: the kernel
+may deliver written pages a little out of order. Then it is left to the end."""
+
+
+class Stream:
+    """One upload of one file that goes on growing.
+
+    `run` is a task of the mount's nursery. The methods are called by the file's content, in trio's
+    thread; `touch` keeps the upload true to later writes, so it has to hear of each.
+    """
+
+    def __init__(
+        self, sender: Sender, pages: Pages, key: str, attributes: ObjectAttributes
+    ) -> None:
+        self.key = key
+        self.attributes = attributes
+        self.covered_bytes = 0
+        """Where the last part ends that was given to the upload."""
+        self._sender = sender
+        self._pages = pages
+        self._next = 1
+        self._parts: dict[int, Part] = {}
+        self._touches: Counter[int] = Counter()
+        self._upload: Upload | None = None
+        self._has_failed = False
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self._give, self._get = trio.open_memory_channel[int](0)
+
+    async def has_begun(self) -> bool:
+        """Take no more parts, wait for those under way, and tell whether there is an upload."""
+        self._give.close()
+        await self._ended.wait()
+        return self._upload is not None
+
+    async def run(self) -> None:
+        """Send the parts that `feed` gives, until `has_begun` or `abort` is called.
+
+        A failure only ends the streaming: `finish` sends what is missing, and meets it again.
+        """
+        try:
+            with self._scope:
+                await self._begin()
+                if self._upload is not None:
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(AT_ONCE):
+                            nursery.start_soon(self._send_given, self._upload)
+        finally:
+            self._get.close()
+            self._ended.set()
+
+    async def feed(self) -> None:
+        """Give the parts that are full now to the upload; wait while enough are under way."""
+        grid = self._sender.grid
+        while True:
+            start, stop = grid.span(self._next)
+            size = self._pages.size
+            if stop > size:
+                return
+            if not is_full(self._pages, start, stop):
+                if size < stop + PATIENCE_PARTS * (stop - start):
+                    return
+                self._next += 1
+                continue
+            number = self._next
+            self._next += 1
+            self.covered_bytes = stop
+            try:
+                await self._give.send(number)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # It failed, or is being finished: `finish` sends what is missing.
+
+    def touch(self, start: int, stop: int) -> None:
+        """Note that bytes were written; parts that were given before are sent again at the end."""
+        if start >= self.covered_bytes or start >= stop:
+            return
+        grid = self._sender.grid
+        last = grid.number_at(min(stop, self.covered_bytes) - 1)
+        for number in range(grid.number_at(start), last + 1):
+            self._touches[number] += 1
+            self._parts.pop(number, None)
+
+    async def finish(self, snapshot: Snapshot, precondition: Precondition | None) -> ObjectInfo:
+        """Send what is missing of `snapshot`, and commit.
+
+        Only where `has_begun`. May be called again after a failure, if `touch` heard of every byte
+        written meanwhile. Raises: StorageError, ObjectChanged, ObjectNotFound (upload is gone).
+        """
+        assert self._upload is not None, "finish comes after has_begun"
+        grid = self._sender.grid
+        missing = []
+        for number in range(1, grid.count(snapshot.size) + 1):
+            if number not in self._parts:
+                start, stop = grid.span(number)
+                missing.append(UploadPart(number, start, min(stop, snapshot.size)))
+        known = dict(self._parts)
+        for part in await self._sender.send_parts(self._upload, missing, snapshot):
+            known[part.number] = part
+        return await self._upload.commit([known[number] for number in sorted(known)], precondition)
+
+    async def abort(self) -> None:
+        """End it and drop what the store has; also under cancellation. Never raises."""
+        self._scope.cancel()
+        self._give.close()
+        with trio.CancelScope(shield=True):
+            await self._ended.wait()
+        if self._upload is not None:
+            await self._sender.abort(self._upload)
+
+    async def _begin(self) -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                # Shielded: an upload that was begun without our knowing its id would stay forever.
+                self._upload = await self._sender.store.begin_upload(self.key, self.attributes)
+        except Exception as exc:
+            self._fail(exc)
+
+    async def _send_given(self, upload: Upload) -> None:
+        """Send parts as they are given, one at a time."""
+        async for number in self._get:
+            if not self._has_failed:
+                try:
+                    await self._send(upload, number)
+                except Exception as exc:
+                    self._fail(exc)
+
+    async def _send(self, upload: Upload, number: int) -> None:
+        start, stop = self._sender.grid.span(number)
+        async with self._pages.frozen(start, stop) as extents:
+            touches = self._touches[number]
+            snapshot = Snapshot(extents, self._pages.spill, None)
+            part = await self._sender.send_part(upload, UploadPart(number, start, stop), snapshot)
+        if self._touches[number] == touches:
+            self._parts[number] = part
+        if self._sender.room.is_short:
+            await self._make_room(start, stop)
+
+    async def _make_room(self, start: int, stop: int) -> None:
+        """Move a sent part to disk; where that fails the bytes just stay in memory."""
+        try:
+            await self._pages.spill_range(start, stop)
+        except (NoSpace, CacheDirectoryError) as exc:
+            log.warning("sent bytes stay in memory: %s", exc)
+
+    def _fail(self, failure: Exception) -> None:
+        """Stop streaming; a failure that is not ours is a bug and is logged whole."""
+        if not isinstance(failure, BucketfsError):
+            log.error("a part of %r could not be sent", self.key, exc_info=failure)
+        else:
+            log.info("%r does not stream any more: %s", self.key, failure)
+        self._has_failed = True
+
+
+def is_full(pages: Pages, start: int, stop: int) -> bool:
+    """Tell whether every byte of that range was written, none of it is a hole or the base's."""
+    slices = pages.extents.slices(start, stop)
+    return all(extent.kind in (Kind.DIRTY, Kind.SPILLED) for extent in slices)
