@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import trio
 
@@ -23,7 +24,7 @@ from bucketfs.fuse.handles import Handles
 from bucketfs.fuse.operations import Operations
 from bucketfs.fuse.session import Session, check_mountpoint, end_on_signal, mount_options
 from bucketfs.namespace.attributes import Defaults
-from bucketfs.namespace.finder import Finder
+from bucketfs.namespace.finder import AttributesPolicy, Finder
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.settings import MountSettings, mask_url
@@ -79,6 +80,7 @@ async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: tr
             folder=settings.cache_folder,
             part_size=settings.part_size,
             concurrency=settings.concurrency,
+            owner=os.fspath(settings.mountpoint),
         )
         return await _serve(settings, build(settings, store, pages, nursery), ready)
     finally:
@@ -100,7 +102,7 @@ def build(
         store,
         ttl_s=settings.ttl_s,
         defaults=defaults,
-        attributes_policy=settings.attributes_policy,
+        attributes_policy=cast("AttributesPolicy", settings.attributes_policy),
         concurrency=settings.concurrency,
         nursery=nursery,
     )

@@ -23,7 +23,7 @@ import trio
 
 from bucketfs.errors import BucketfsError, StaleHandle
 from bucketfs.fuse import replies
-from bucketfs.namespace.lookups import Child
+from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.content import Target

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from bucketfs.errors import StaleHandle
 from bucketfs.namespace.attributes import Attributes
-from bucketfs.namespace.lookups import Child
+from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import Inode, Node
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
 
