@@ -1,0 +1,1 @@
+"""The S3 dialect: Amazon's, Ceph's, MinIO's and their kin."""

@@ -1,0 +1,171 @@
+"""One S3 request: address, signature, refusal, and a second try with fresh credentials."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from bucketfs.errors import AccessDenied, ConfigurationError, InvalidKey, StorageError
+from bucketfs.storage.s3.addressing import Address
+from bucketfs.storage.s3.documents import parse_any
+from bucketfs.storage.s3.refusals import has_expired, refusal
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import Credentials, CredentialSource
+from bucketfs.transport.exchange import BodySource, Intake, Request, Response
+from bucketfs.transport.sign_s3 import (
+    EMPTY_SHA256,
+    UNSIGNED_PAYLOAD,
+    Signer,
+    canonical_query,
+)
+
+Payload = Literal["signed", "unsigned", "auto"]
+_MAX_KEY_BYTES = 1024
+
+
+class Calls:
+    """Sends signed requests to one bucket.
+
+    `payload`: whether bodies are hashed into the signature; "auto": where TLS does not protect
+    them already.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        region: str,
+        payload: Payload,
+    ) -> None:
+        self.address = address
+        self._client = client
+        self._credentials = credentials
+        self._region = region
+        self._is_hashed = payload == "signed" or (payload == "auto" and not address.is_tls)
+        self._signer: tuple[Credentials, Signer] | None = None
+
+    async def send(
+        self,
+        method: str,
+        operation: str,
+        key: str | None,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | BodySource | None = None,
+        intake: Callable[[Response], Intake | None] | None = None,
+        is_repeatable: bool = True,
+    ) -> Response:
+        """Send one request about `key` (None: the bucket); return its answer of status 2xx.
+
+        Names of `headers` are lower-case. `intake` sees only successful answers.
+        Raises: every StorageError that a refusal can mean. No credentials and a wrong region are
+        ConfigurationErrors for the operation "check", AccessDenied later: then nobody is asked.
+        """
+        if key is not None:
+            _check_key(key, operation)
+        signed_query = canonical_query(query)
+        path = self.address.path(key)
+        request = Request(
+            method,
+            self.address.origin,
+            path + _wire_query(signed_query),
+            self.address.host,
+            headers or {},
+            body,
+            _only_success(intake) if intake is not None else None,
+            is_repeatable,
+        )
+        try:
+            response = await self._send_signed(request, path, signed_query)
+            if 200 <= response.status < 300:
+                return response
+            raise refusal(
+                response, method=method, operation=operation, key=key, region=self._region
+            )
+        except StorageError as exc:
+            exc.key, exc.operation = exc.key or key, exc.operation or operation
+            raise
+        except ConfigurationError as exc:
+            if operation == "check":
+                raise
+            raise AccessDenied(str(exc), key=key, operation=operation) from exc
+
+    def check_document(self, response: Response, operation: str, key: str) -> None:
+        """Raise what an `<Error>` in an answer of status 200 means.
+
+        COPY and Complete begin to answer before they are done, so their status proves nothing.
+        """
+        root, _ = parse_any(response.body)
+        if root == "Error":
+            late = replace(response, status=500)
+            raise refusal(late, method="", operation=operation, key=key, region=self._region)
+
+    async def _send_signed(self, request: Request, path: str, query: str) -> Response:
+        is_second = False
+        while True:
+            credentials = await self._credentials.get()
+            signer = self._signer_of(credentials)
+
+            def sign(request: Request, signer: Signer = signer) -> Mapping[str, str]:
+                unsigned = {**request.headers, "host": request.host}
+                payload_hash = self._payload_hash(request.body)
+                signed = signer.headers(
+                    request.method, path, query, unsigned, payload_hash, time.time()
+                )
+                del signed["host"]  # The exchange writes it, first.
+                return signed
+
+            response = await self._client.send(request, sign)
+            if is_second or not has_expired(response, request.method):
+                return response
+            if not self._credentials.invalidate(credentials):
+                return response
+            is_second = True
+
+    def _signer_of(self, credentials: Credentials) -> Signer:
+        if self._signer is None or self._signer[0] is not credentials:
+            signer = Signer(
+                credentials.access_key,
+                credentials.secret_key,
+                self._region,
+                credentials.session_token,
+            )
+            self._signer = (credentials, signer)
+        return self._signer[1]
+
+    def _payload_hash(self, body: bytes | BodySource | None) -> str:
+        if body is None:
+            return EMPTY_SHA256
+        if not self._is_hashed:
+            return UNSIGNED_PAYLOAD
+        digest = hashlib.sha256()
+        for piece in (body,) if isinstance(body, bytes) else body:
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+def _check_key(key: str, operation: str) -> None:
+    size = len(key.encode("utf-8", "surrogateescape"))
+    if not 1 <= size <= _MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"a key has 1 to {_MAX_KEY_BYTES} bytes, this one {size}", key=key, operation=operation
+        )
+
+
+def _wire_query(query: str) -> str:
+    """Write `uploads=` as `uploads`, as the SDKs do; both have one signature."""
+    if not query:
+        return ""
+    return "?" + "&".join(pair.removesuffix("=") for pair in query.split("&"))
+
+
+def _only_success(
+    intake: Callable[[Response], Intake | None],
+) -> Callable[[Response], Intake | None]:
+    return lambda head: intake(head) if 200 <= head.status < 300 else None

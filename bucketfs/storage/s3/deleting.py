@@ -1,0 +1,109 @@
+"""Deletes: one key with its version, or a thousand keys in a request."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+from bucketfs.errors import (
+    ConfusedServer,
+    InvalidRequest,
+    NotSupported,
+    ObjectChanged,
+    ObjectNotFound,
+    StorageError,
+)
+from bucketfs.storage.interface import Precondition, Version
+from bucketfs.storage.s3.calls import Calls
+from bucketfs.storage.s3.documents import delete_document, is_xml_text, parse_items
+from bucketfs.storage.s3.parallel import run_all
+from bucketfs.storage.s3.preconditions import Guard
+
+BATCH_KEYS = 1000
+_WIDTH = 8
+
+
+class Deleter:
+    """Deletes objects of one bucket."""
+
+    def __init__(self, calls: Calls, guard: Guard) -> None:
+        self._calls = calls
+        self._guard = guard
+        self._has_batches = True
+
+    async def delete(self, key: str, if_version: Version | None) -> None:
+        """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
+        headers: dict[str, str] = {}
+        if if_version is not None and self._guard.is_native:
+            headers = self._guard.native_headers(Precondition(if_version))
+        elif if_version is not None and not await self._is_there(key, if_version):
+            return
+        self._guard.removed(key)
+        try:
+            await self._calls.send("DELETE", "delete", key, headers=headers)
+        except ObjectNotFound:
+            return
+
+    async def delete_many(self, keys: Iterable[str]) -> Mapping[str, Exception]:
+        """Delete all of `keys`; return the error of each that was not deleted."""
+        failures: dict[str, Exception] = {}
+        singles: list[str] = []
+        waiting = iter(keys)
+        while batch := list(islice(waiting, BATCH_KEYS)):
+            # XML cannot carry every key; and a lone key needs no document.
+            fit = [key for key in batch if is_xml_text(key)] if self._has_batches else []
+            if len(fit) > 1:
+                singles += set(batch).difference(fit)
+                singles += await self._delete_batch(fit, failures)
+            else:
+                singles += batch
+        await run_all((partial(self._delete_one, key, failures) for key in singles), _WIDTH)
+        return failures
+
+    async def _is_there(self, key: str, version: Version) -> bool:
+        recent = self._guard.recent(key)
+        if recent is not None and recent.version == version:
+            return True
+        try:
+            found = await self._guard.stat(key)
+        except ObjectNotFound:
+            return False
+        if found.version != version:
+            raise ObjectChanged("the object was replaced", key=key, operation="delete")
+        return True
+
+    async def _delete_batch(
+        self, keys: Sequence[str], failures: dict[str, Exception]
+    ) -> Sequence[str]:
+        """Delete `keys` in one request; return those that have to go one by one."""
+        for key in keys:
+            self._guard.removed(key)
+        body = delete_document(keys)
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+        headers = {
+            "content-md5": base64.b64encode(digest).decode("ascii"),
+            "content-type": "application/xml",
+        }
+        try:
+            response = await self._calls.send(
+                "POST", "delete_many", None, query=[("delete", "")], headers=headers, body=body
+            )
+            _, refused = parse_items(response.body, "DeleteResult", "Error")
+        except (NotSupported, InvalidRequest, ConfusedServer):
+            self._has_batches = False
+            return keys
+        except StorageError as exc:
+            failures.update(dict.fromkeys(keys, exc))
+            return ()
+        # What was refused is asked for once more by itself: the answer then has a status, and
+        # passing errors are repeated by whoever repeats them everywhere else.
+        return [item["Key"] for item in refused if item.get("Key")]
+
+    async def _delete_one(self, key: str, failures: dict[str, Exception]) -> None:
+        try:
+            await self.delete(key, None)
+        except StorageError as exc:
+            failures[key] = exc

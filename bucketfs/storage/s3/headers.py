@@ -1,0 +1,139 @@
+"""HTTP headers <-> what the seam calls an object's info and attributes. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import quopri
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import mktime_tz, parsedate_tz
+
+from bucketfs.errors import ConfusedServer, InvalidRequest
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
+
+METADATA_PREFIX = "x-amz-meta-"
+_SYNTHETIC = "~"
+"""Begins a version that was made of size and date, where a server gives no ETag."""
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN = re.compile(r"(?! )[ -~]*(?<! )")
+_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
+_BETWEEN_WORDS = re.compile(r"(\?=)\s+(=\?)")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+def version_of(etag: str | None, modified_ns: int, size: int) -> Version:
+    """Return the version that an ETag names; without one, a stand-in of date and size."""
+    tag = (etag or "").strip().removeprefix("W/").strip('"')
+    return Version(tag or f"{_SYNTHETIC}{modified_ns // 10**9}-{size}")
+
+
+def has_etag(version: Version) -> bool:
+    """Return whether the server itself knows this version (and can compare it)."""
+    return not version.startswith(_SYNTHETIC)
+
+
+def quoted(version: Version) -> str:
+    """Return a version as the value of If-Match."""
+    return f'"{version}"'
+
+
+def seconds_ns(date: str | None) -> int:
+    """Return an HTTP date in ns since 1970, 0 where there is none."""
+    parsed = parsedate_tz(date) if date else None
+    return mktime_tz(parsed) * 10**9 if parsed else 0
+
+
+def iso_ns(date: str) -> int:
+    """Return an ISO 8601 date of a document in ns since 1970, whole seconds as HEAD gives them."""
+    try:
+        return int(datetime.fromisoformat(date).timestamp()) * 10**9 if date else 0
+    except ValueError as exc:
+        raise ConfusedServer(f"{date!r} is not a date") from exc
+
+
+def object_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
+    """Return the info that the headers of a HEAD or GET carry. Raises: ConfusedServer."""
+    bounds = content_range(headers)
+    length = headers.get("content-length")
+    if bounds is not None:
+        size = bounds[2]
+    elif length is not None and length.isdigit():
+        size = int(length)
+    else:
+        raise ConfusedServer("the answer does not say how large the object is", key=key)
+    modified_ns = seconds_ns(headers.get("last-modified"))
+    return ObjectInfo(
+        key,
+        size,
+        version_of(headers.get("etag"), modified_ns, size),
+        modified_ns,
+        metadata_from(headers),
+        headers.get("content-type"),
+        headers.get("x-amz-storage-class"),
+    )
+
+
+def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Return first byte, last byte and size of the whole object that Content-Range says."""
+    match = _RANGE.fullmatch(headers.get("content-range", ""))
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def metadata_from(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the user metadata, decoded."""
+    return {
+        name[len(METADATA_PREFIX) :]: decode_value(value)
+        for name, value in headers.items()
+        if name.startswith(METADATA_PREFIX)
+    }
+
+
+def attribute_headers(attributes: ObjectAttributes) -> dict[str, str]:
+    """Return the headers that store `attributes`. Raises: InvalidRequest (impossible names)."""
+    headers = {}
+    for name, value in attributes.metadata.items():
+        if not _TOKEN.fullmatch(name):
+            raise InvalidRequest(f"{name!r} cannot be the name of object metadata")
+        headers[METADATA_PREFIX + name.lower()] = encode_value(value)
+    if attributes.content_type:
+        if not _PLAIN.fullmatch(attributes.content_type):
+            raise InvalidRequest(f"{attributes.content_type!r} cannot be a content type")
+        headers["content-type"] = attributes.content_type
+    return headers
+
+
+def encode_value(value: str) -> str:
+    """Return a metadata value as a header can carry it: itself, or one RFC 2047 word.
+
+    Surrogate escapes become their bytes. `decode_value` gives the same text back.
+    """
+    if _PLAIN.fullmatch(value) and "=?" not in value:
+        return value
+    data = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode("ascii")
+    return f"=?UTF-8?B?{data}?="
+
+
+def decode_value(value: str) -> str:
+    """Return the text of a metadata header: RFC 2047 words decoded, raw UTF-8 taken as that.
+
+    What looks like a word but is none stays as it is.
+    """
+    if not value.isascii():
+        value = value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    if "=?" not in value:
+        return value
+    return _WORD.sub(_decode_word, _BETWEEN_WORDS.sub(r"\1\2", value))
+
+
+def _decode_word(match: re.Match[str]) -> str:
+    charset, kind, text = match[1], match[2].lower(), match[3]
+    try:
+        if kind == "b":
+            data = base64.b64decode(text, validate=True)
+        else:
+            data = quopri.decodestring(text.encode("ascii"), header=True)
+        return data.decode(charset, "surrogateescape")
+    except (binascii.Error, LookupError, UnicodeError):
+        return match[0]

@@ -1,0 +1,254 @@
+"""S3Store: a bucket of Amazon S3, or of a server that speaks its language, as an ObjectStore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bucketfs.errors import (
+    ConfusedServer,
+    InvalidRequest,
+    NotSupported,
+    ObjectChanged,
+    ObjectTooLarge,
+)
+from bucketfs.storage.interface import (
+    Body,
+    Capabilities,
+    ListPage,
+    ObjectAttributes,
+    ObjectInfo,
+    Precondition,
+    Sink,
+    Version,
+)
+from bucketfs.storage.s3.addressing import Addressing, find_address
+from bucketfs.storage.s3.calls import Calls, Payload
+from bucketfs.storage.s3.copying import Copier
+from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
+from bucketfs.storage.s3.documents import parse_listing
+from bucketfs.storage.s3.headers import (
+    attribute_headers,
+    content_range,
+    has_etag,
+    object_info,
+    quoted,
+    seconds_ns,
+    version_of,
+)
+from bucketfs.storage.s3.preconditions import Guard
+from bucketfs.storage.s3.refusals import InvalidRange
+from bucketfs.storage.s3.upload import S3Upload, begin_upload
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import CredentialSource
+from bucketfs.transport.exchange import Intake, Response
+
+_LIST_LIMIT = 1000
+
+
+class S3Store:
+    """One bucket. `endpoint` None is Amazon's; `aclose` closes `client` too.
+
+    `payload` says whether bodies are part of the signature (see `calls.Calls`).
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        endpoint: str | None = None,
+        region: str | None = None,
+        addressing: Addressing = "auto",
+        payload: Payload = "auto",
+    ) -> None:
+        region = region or "us-east-1"
+        address = find_address(bucket, endpoint, region, addressing)
+        self._bucket = bucket
+        self._client = client
+        self._calls = Calls(
+            address, client=client, credentials=credentials, region=region, payload=payload
+        )
+        self._guard = Guard(self.stat, is_native=address.is_amazon)
+        self._capabilities = Capabilities(
+            part_copy=True,
+            conditional_write=address.is_amazon,
+            batch_delete=BATCH_KEYS,
+        )
+        self._copier = Copier(self._calls, self._guard, bucket, self._capabilities.max_copy)
+        self._deleter = Deleter(self._calls, self._guard)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What S3 does natively; `conditional_write` only where Amazon promises it for all writes.
+
+        Elsewhere conditions are kept as closely as the server allows (see `preconditions`).
+        """
+        return self._capabilities
+
+    async def check(self, prefix: str = "") -> None:
+        """Prove that the bucket is there and may be listed below `prefix`.
+
+        Raises: BucketNotFound, AccessDenied, Transient; ConfigurationError (no credentials, wrong
+        region).
+        """
+        await self._list("check", prefix, "", None, 1)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """Return an object's info with its metadata. Raises: ObjectNotFound."""
+        response = await self._calls.send("HEAD", "stat", key)
+        return object_info(key, response.headers)
+
+    async def list_page(
+        self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = _LIST_LIMIT
+    ) -> ListPage:
+        """Return the page after `marker`. Raises: BucketNotFound."""
+        return await self._list("list", prefix, delimiter, marker, limit)
+
+    async def read_range(
+        self,
+        key: str,
+        start: int,
+        length: int,
+        sink: Sink,
+        if_version: Version | None = None,
+    ) -> ObjectInfo:
+        """Put a range into `sink`; the contract is `ObjectStore.read_range`'s.
+
+        The version is compared here as well, before any byte is taken: not every server does.
+        """
+        first = start + sink.received
+        left = length - sink.received
+        if left <= 0:
+            return _checked(await self.stat(key), if_version)
+        headers = {"range": f"bytes={first}-{first + left - 1}"}
+        if if_version is not None and has_etag(if_version):
+            headers["if-match"] = quoted(if_version)
+
+        def intake(head: Response) -> Intake:
+            info = _checked(object_info(key, head.headers), if_version)
+            _check_range(head, info, first, left)
+            return Intake(sink, left)
+
+        try:
+            response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
+        except InvalidRange as exc:
+            info = _checked(await self.stat(key), if_version)
+            if first < info.size:
+                raise ConfusedServer("an existing range was refused", key=key) from exc
+            return info
+        return object_info(key, response.headers)
+
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Store an object whole, by one PUT.
+
+        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
+        object's own, which is the same to the second or two.
+        Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
+        """
+        if body.size > self._capabilities.max_write:
+            raise ObjectTooLarge("too large for one PUT", key=key, operation="write")
+        stored = attribute_headers(attributes)
+
+        async def put(conditions: Mapping[str, str]) -> ObjectInfo:
+            response = await self._calls.send(
+                "PUT",
+                "write",
+                key,
+                headers={**stored, **conditions},
+                body=body,
+                is_repeatable=not conditions,
+            )
+            etag = response.headers.get("etag")
+            if not etag:
+                return await self.stat(key)
+            modified_ns = seconds_ns(response.headers.get("date"))
+            return ObjectInfo(
+                key,
+                body.size,
+                version_of(etag, modified_ns, body.size),
+                modified_ns,
+                dict(attributes.metadata),
+                attributes.content_type,
+            )
+
+        return await self._guard.write(key, body.size, precondition, put)
+
+    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+        """Raise NotSupported: objects of S3 do not grow."""
+        raise NotSupported("S3 cannot append", key=key, operation="append")
+
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> S3Upload:
+        """Begin a multipart upload."""
+        return await begin_upload(self._calls, self._guard, self._bucket, key, attributes)
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        attributes: ObjectAttributes | None = None,
+        source_version: Version | None = None,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Copy on the server, any size. Raises: ObjectNotFound, ObjectChanged, ObjectExists."""
+        if source == target and attributes is None:
+            raise InvalidRequest("a copy onto itself changes nothing", key=source)
+        return await self._copier.copy(source, target, attributes, source_version, precondition)
+
+    async def move(self, source: str, target: str) -> ObjectInfo:
+        """Raise NotSupported: S3 renames by copy and delete."""
+        raise NotSupported("S3 cannot move", key=source, operation="move")
+
+    async def delete(self, key: str, if_version: Version | None = None) -> None:
+        """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
+        await self._deleter.delete(key, if_version)
+
+    async def delete_many(self, keys: Iterable[str]) -> Mapping[str, Exception]:
+        """Delete all of `keys`, a thousand in a request; return the errors."""
+        return await self._deleter.delete_many(keys)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _list(
+        self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int
+    ) -> ListPage:
+        query = [
+            ("list-type", "2"),
+            ("encoding-type", "url"),
+            ("max-keys", str(min(limit, _LIST_LIMIT))),
+        ]
+        if prefix:
+            query.append(("prefix", prefix))
+        if delimiter:
+            query.append(("delimiter", delimiter))
+        if marker is not None:
+            query.append(("continuation-token", marker))
+        response = await self._calls.send("GET", operation, None, query=query)
+        return parse_listing(response.body)
+
+
+def _checked(info: ObjectInfo, if_version: Version | None) -> ObjectInfo:
+    if if_version is not None and info.version != if_version:
+        raise ObjectChanged("the object was replaced", key=info.key, operation="read")
+    return info
+
+
+def _check_range(head: Response, info: ObjectInfo, first: int, left: int) -> None:
+    """Raise ConfusedServer unless the answer is what was asked: `left` bytes from `first`."""
+    if head.status == 200 and first == 0:
+        return  # The whole object: of no harm, the sink takes no more than it wants.
+    expected = (first, min(first + left, info.size) - 1, info.size)
+    if head.status != 206 or content_range(head.headers) != expected:
+        raise ConfusedServer("another range came than was asked", key=info.key, operation="read")
+    length = head.headers.get("content-length")
+    if length is not None and length != str(expected[1] - first + 1):
+        raise ConfusedServer("the range is not as long as it says", key=info.key, operation="read")

@@ -1,0 +1,1 @@
+"""The wire: HTTP exchanges, credentials and signatures; the lowest layer."""

@@ -1,0 +1,326 @@
+"""One HTTP/1.1 exchange on one open socket.
+
+Why not all of `requests` for every request: its stack costs about a millisecond of Python per
+call, which is what a small object costs in all. The connection (pool, TLS, proxies) stays
+urllib3's; only the bytes that go over it are written and read here, and the body of an answer goes
+straight into the caller's buffer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BufferedReader
+from typing import Protocol
+
+from bucketfs.errors import ConfusedServer
+
+_JOINED_BYTES = 64 << 10
+"""Head and body go out in one packet train up to here; copying more costs more than a syscall."""
+_SEND_BYTES = 512 << 10
+"""One `sendall`: a socket's timeout counts for the whole call, so calls have to stay short."""
+_TAKE_BYTES = 256 << 10
+"""One piece of an answer, after which its sink hears of progress."""
+_READ_BUFFER_BYTES = 16 << 10
+_LINE_BYTES = 64 << 10
+_MOST_HEADERS = 256
+_MOST_MEMORY_BYTES = 64 << 20
+"""The largest body that is kept in memory (a listing of 1000 long keys is about 3 MiB)."""
+
+
+class BodySource(Protocol):
+    """Bytes to send, iterated in a worker thread; may be iterated again from its start."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are in all."""
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        """Yield the bytes in order."""
+
+
+class BodySink(Protocol):
+    """Where the body of an answer goes, called from one worker thread."""
+
+    def room(self) -> memoryview:
+        """Return where the next bytes go (it may block); an empty view ends the exchange early."""
+
+    def advance(self, count: int) -> None:
+        """Say that `count` bytes were put into the last `room`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A sink, and how many bytes of the body it is to get at most."""
+
+    sink: BodySink
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A final answer. Header names are lower-case; `body` is empty where a sink took it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send.
+
+    `origin` is where to connect (`https://host:port`), `target` the encoded path and query, `host`
+    what the Host header says. `intake` is asked in the worker thread, with the head of the answer,
+    where its body goes; None: into `Response.body`; an exception it raises ends the exchange.
+    `is_repeatable`: a second sending cannot do harm.
+    """
+
+    method: str
+    origin: str
+    target: str
+    host: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | BodySource | None = None
+    intake: Callable[[Response], Intake | None] | None = None
+    is_repeatable: bool = True
+
+
+class BrokenConnection(Exception):
+    """The socket failed, timed out or ended too early.
+
+    `is_answered`: some byte of the answer had come. `is_timeout`: the server may still be at it.
+    """
+
+    def __init__(self, reason: str, *, is_answered: bool, is_timeout: bool = False) -> None:
+        super().__init__(reason)
+        self.is_answered = is_answered
+        self.is_timeout = is_timeout
+
+
+class Channel:
+    """A socket whose failures are `BrokenConnection`, so that those of bodies and sinks are not."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._file = BufferedReader(socket.SocketIO(sock, "r"), _READ_BUFFER_BYTES)
+        self._is_answered = False
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`. Raises: BrokenConnection."""
+        try:
+            self._socket.sendall(data)
+        except OSError as exc:
+            raise self._broken(exc) from exc
+
+    def line(self) -> bytes:
+        """Read one line without its end. Raises: BrokenConnection, ConfusedServer."""
+        try:
+            line = self._file.readline(_LINE_BYTES)
+        except OSError as exc:
+            raise self._broken(exc) from exc
+        if not line.endswith(b"\n"):
+            if len(line) == _LINE_BYTES:
+                raise ConfusedServer("a header line of the answer is too long")
+            raise self.ended(is_answered=bool(line))
+        self._is_answered = True
+        return line.rstrip(b"\r\n")
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill `view` until the first pause; 0: the server closed. Raises: BrokenConnection."""
+        try:
+            # A view above the buffer's size goes straight to recv_into, without a copy.
+            return self._file.readinto1(view)
+        except OSError as exc:
+            raise self._broken(exc) from exc
+
+    def ended(self, *, is_answered: bool = False) -> BrokenConnection:
+        """Return the error of a connection that the server closed too early."""
+        return BrokenConnection(
+            "the server closed the connection", is_answered=self._is_answered or is_answered
+        )
+
+    def close(self) -> None:
+        """Drop the reading side's buffer; the socket stays open."""
+        self._file.close()
+
+    def _broken(self, exc: OSError) -> BrokenConnection:
+        return BrokenConnection(
+            str(exc) or type(exc).__name__,
+            is_answered=self._is_answered,
+            is_timeout=isinstance(exc, TimeoutError),
+        )
+
+
+class _Framing:
+    """Where the body of an answer ends: by length, by chunks, or with the connection."""
+
+    def __init__(self, channel: Channel, method: str, head: Response) -> None:
+        self._channel = channel
+        self._is_chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
+        self._is_first_chunk = True
+        self.is_complete = False
+        self.is_until_close = False
+        self._left: int | None = 0
+        if method == "HEAD" or head.status in (204, 304):
+            self.is_complete = True
+        elif not self._is_chunked:
+            length = head.headers.get("content-length")
+            self._left = _whole_number(length, 10) if length is not None else None
+            self.is_until_close = length is None
+            self.is_complete = self._left == 0
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill some of `view`; 0 at the end of the body. Raises: BrokenConnection (too short)."""
+        if self._is_chunked and self._left == 0 and not self.is_complete:
+            self._next_chunk()
+        if self.is_complete:
+            return 0
+        count = self._channel.readinto(view if self._left is None else view[: self._left])
+        if self._left is None:
+            self.is_complete = count == 0
+            return count
+        if count == 0:
+            raise BrokenConnection("the answer is shorter than announced", is_answered=True)
+        self._left -= count
+        self.is_complete = self._left == 0 and not self._is_chunked
+        return count
+
+    def _next_chunk(self) -> None:
+        if not self._is_first_chunk:
+            self._channel.line()
+        self._is_first_chunk = False
+        self._left = _whole_number(self._channel.line().split(b";")[0].decode("latin-1"), 16)
+        if self._left == 0:
+            while self._channel.line():
+                pass
+            self.is_complete = True
+
+
+def exchange(
+    sock: socket.socket, request: Request, headers: Mapping[str, str], target: str
+) -> tuple[Response, bool]:
+    """Send `request` with `headers`, read its answer; say whether the socket can be used again.
+
+    Blocks: for worker threads. An answer that comes before the body is all sent is an answer.
+    Raises: BrokenConnection, ConfusedServer, and what the body, the intake or the sink raise; the
+    caller closes the connection then.
+    """
+    channel = Channel(sock)
+    try:
+        is_all_sent = True
+        try:
+            _send(channel, _head_bytes(request, headers, target), request.body)
+        except BrokenConnection as exc:
+            if exc.is_timeout or request.body is None:
+                raise
+            is_all_sent = False  # A server that refuses closes while we still send: hear why.
+        head = _read_head(channel)
+        framing = _Framing(channel, request.method, head)
+        intake = request.intake(head) if request.intake is not None else None
+        if intake is None:
+            response = Response(head.status, head.headers, _read_all(framing))
+        else:
+            _read_into(framing, intake)
+            response = head
+        is_kept = "close" not in head.headers.get("connection", "").lower()
+        return response, (
+            is_all_sent and is_kept and framing.is_complete and not framing.is_until_close
+        )
+    finally:
+        channel.close()
+
+
+def _head_bytes(request: Request, headers: Mapping[str, str], target: str) -> bytes:
+    lines = [f"{request.method} {target} HTTP/1.1\r\nHost: {request.host}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+    body = request.body
+    if body is not None:
+        lines.append(f"Content-Length: {len(body) if isinstance(body, bytes) else body.size}\r\n")
+    elif request.method in ("PUT", "POST"):
+        lines.append("Content-Length: 0\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def _send(channel: Channel, head: bytes, body: bytes | BodySource | None) -> None:
+    pieces = (body,) if isinstance(body, bytes) else () if body is None else body
+    size = len(body) if isinstance(body, bytes) else 0 if body is None else body.size
+    held = bytearray(head)
+    sent = 0
+    for piece in pieces:
+        view = memoryview(piece)
+        sent += view.nbytes
+        if len(held) + view.nbytes <= _JOINED_BYTES:
+            held += view
+            continue
+        if held:
+            channel.send(held)
+            held = bytearray()
+        for start in range(0, view.nbytes, _SEND_BYTES):
+            channel.send(view[start : start + _SEND_BYTES])
+    if sent != size:
+        raise ValueError(f"a body of {size} bytes yielded {sent}")
+    if held:
+        channel.send(held)
+
+
+def _read_head(channel: Channel) -> Response:
+    while True:
+        version, _, rest = channel.line().partition(b" ")
+        if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
+            raise ConfusedServer("the answer is not HTTP/1")
+        status = int(rest[:3])
+        headers: dict[str, str] = {}
+        for _ in range(_MOST_HEADERS):
+            line = channel.line().decode("latin-1")
+            if not line:
+                break
+            name, _, value = line.partition(":")
+            name = name.lower()
+            value = value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        else:
+            raise ConfusedServer("the answer has too many headers")
+        if version == b"HTTP/1.0" and "connection" not in headers:
+            headers["connection"] = "close"
+        if status >= 200:
+            return Response(status, headers)
+
+
+def _read_all(framing: _Framing) -> bytes:
+    body = bytearray()
+    buffer = (
+        memoryview(bytearray(_READ_BUFFER_BYTES)) if not framing.is_complete else memoryview(b"")
+    )
+    while count := framing.readinto(buffer):
+        body += buffer[:count]
+        if len(body) > _MOST_MEMORY_BYTES:
+            raise ConfusedServer("the answer is larger than any that was asked for")
+        if len(body) > len(buffer):
+            buffer = memoryview(bytearray(_TAKE_BYTES))
+    return bytes(body)
+
+
+def _read_into(framing: _Framing, intake: Intake) -> None:
+    taken = 0
+    while taken < intake.limit_bytes:
+        room = intake.sink.room()
+        if not room.nbytes:
+            return
+        count = framing.readinto(room[: min(_TAKE_BYTES, intake.limit_bytes - taken)])
+        if count == 0:
+            return
+        intake.sink.advance(count)
+        taken += count
+
+
+def _whole_number(text: str, base: int) -> int:
+    try:
+        number = int(text, base)
+    except ValueError as exc:
+        raise ConfusedServer("the answer's length is not a number") from exc
+    if number < 0:
+        raise ConfusedServer("the answer's length is negative")
+    return number
