@@ -130,11 +130,17 @@ class Dentries:
         """
         # ATOMIC: what is decided here is what the kernel is told
         node = child.node
-        if node is None or node.is_detached or not self.inodes.holds(node):
+        if node is None or not self._is_still(node, directory, child):
             node = self._adoptable(directory, child)
         if node is not None:
             node.lookups += 1
         return node
+
+    def _is_still(self, node: Node, directory: Node, child: Child) -> bool:
+        """Tell whether a listed name still leads to the node that it led to."""
+        if node.is_detached or not self.inodes.holds(node):
+            return False
+        return node.parent is directory and os.fsencode(node.name) == child.name
 
     def _adoptable(self, directory: Node, child: Child) -> Node | None:
         name = decoded(child.name)
