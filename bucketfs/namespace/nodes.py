@@ -157,7 +157,7 @@ class Node:
         self.fresh_until_s = fresh_until_s
         self.children: dict[str, Node] = {}
         self.content: FileBytes | None = None
-        self.dentries = 0
+        self.lookups = 0
         self.opens = 0
         self.writers = 0
         self.busy = 0
