@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 
+import trio
+
 from bucketfs.pagecache.budget import Budget
 
 KEPT_CHUNKS = 3
@@ -36,6 +38,15 @@ class Buffers:
         if not self.budget.try_take(size):
             return None
         return bytearray(size)
+
+    def ask_for_memory(self, token: trio.lowlevel.TrioToken) -> None:
+        """Have the memory of one chunk reclaimed soon, from whoever has it idle; any thread."""
+        self.budget.reclaim_soon(self.chunk_bytes, token)
+
+    def has_memory(self) -> bool:
+        """Say whether a chunk could be had now."""
+        free = self.budget.limit_bytes - self.budget.used_bytes
+        return bool(self._free) or free >= self.chunk_bytes
 
     def overdraw(self, size: int) -> bytearray:
         """Return a buffer of `size` bytes whatever the budget says: a starving reader's minimum."""

@@ -125,7 +125,7 @@ class ObjectReader:
         if start < 0 or length < 0 or end > self.info.size:
             raise ValueError(f"bytes {start} to {end} of an object of {self.info.size}")
         cursor = self._cursor_for(start, length)
-        self._steer(cursor)
+        self._steer(cursor, start)
         self._ask(cursor, start, end)
         self._read_ahead(cursor)
         views: list[bytes | memoryview] = []
@@ -205,14 +205,16 @@ class ObjectReader:
                     return stream
         return None
 
-    def _steer(self, cursor: _Cursor) -> None:
-        """Let the streams of `cursor` go on with its run, and drop what the run has passed."""
-        position = cursor.run.position
-        limit = position + self._ahead_of(cursor)
+    def _steer(self, cursor: _Cursor, start: int) -> None:
+        """Let the streams of `cursor` go on, and drop what it has passed before `start`."""
+        limit = cursor.run.position + self._ahead_of(cursor)
+        # Bytes kept for reads that come out of order are a luxury.
+        kept = BACKWARD_SEEK if self._buffers.has_memory() else 0
+        passed = min(start, cursor.run.position - kept)
         for stream in tuple(cursor.streams):
             stream.allow(limit)
-            stream.drop_before(position - BACKWARD_SEEK)
-            if stream.is_finished and stream.front <= position - BACKWARD_SEEK:
+            stream.drop_before(passed)
+            if stream.is_finished and stream.front <= passed:
                 cursor.streams.remove(stream)
 
     def _ask(self, cursor: _Cursor, start: int, end: int) -> None:
@@ -230,6 +232,9 @@ class ObjectReader:
         ahead = self._ahead_of(cursor)
         covered = self._covered_from(position, cursor)
         while covered < self.info.size and covered < position + ahead:
+            if not self._buffers.has_memory():
+                self._buffers.ask_for_memory(trio.lowlevel.current_trio_token())
+                return
             if not self._is_next_due(cursor, covered, ahead):
                 return
             covered = self._fetch(cursor, covered, covered).end
@@ -275,7 +280,6 @@ class ObjectReader:
             max(cursor.run.position + self._ahead_of(cursor), page_ceil(asked_end)),
             buffers=self._buffers,
             pause_s=self._settings.pause_s,
-            on_shortage=self._reclaim_for_stream,
             streams_beside=cursor.count.streams,
         )
         cursor.streams.append(stream)
@@ -332,7 +336,6 @@ class ObjectReader:
         if stream.error is not None:
             logger.debug("read ahead: %s", stream.error)
         elif not stream.was_ended_early:
-            self._steer(cursor)
             self._read_ahead(cursor)
 
     def _shortness(self, stream: Stream, info: ObjectInfo) -> StorageError | None:
@@ -365,9 +368,6 @@ class ObjectReader:
         """Stop the streams of `cursor` and give back their memory, save what is waited for."""
         for stream in cursor.streams:
             stream.drop_all()
-
-    def _reclaim_for_stream(self) -> None:
-        self._budget.reclaim(self._buffers.chunk_bytes)
 
     def _reclaim(self, count: int) -> int:
         """Free what is idle or was passed by its reader, up to about `count` bytes."""

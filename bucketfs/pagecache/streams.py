@@ -11,7 +11,6 @@ import copy
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
 
 import trio
 
@@ -64,7 +63,7 @@ class Stream:
     Made in trio's thread. `room` and `advance` may be called by a worker thread or, by stores that
     have no threads, in trio's: there `room` never blocks but ends the read early. Everything else
     belongs to trio's thread. `limit` is the offset up to which chunks may be begun; a byte that a
-    task waits for is always let in. `on_shortage` is called in trio's thread.
+    task waits for is always let in.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class Stream:
         *,
         buffers: Buffers,
         pause_s: float,
-        on_shortage: Callable[[], object],
         streams_beside: int = 1,
     ) -> None:
         self.start = start
@@ -89,7 +87,6 @@ class Stream:
         self._limit = limit
         self._buffers = buffers
         self._pause_s = pause_s
-        self._on_shortage = on_shortage
         self._token = trio.lowlevel.current_trio_token()
         self._trio_thread = threading.get_ident()
         self._changed = threading.Condition()
@@ -148,7 +145,7 @@ class Stream:
                 return self._append(front, self._buffers.overdraw(size))
             if threading.get_ident() == self._trio_thread:
                 return None
-            self._token.run_sync_soon(self._on_shortage)
+            self._buffers.ask_for_memory(self._token)
             self._pause(SHORTAGE_S)
             if self._is_stopped:
                 return None
