@@ -224,7 +224,7 @@ class Ranges:
 
     def overlaps(self, start: int, stop: int) -> bool:
         """Tell whether any offset of `start` to `stop` is in it."""
-        return any(low < stop and start < high for low, high in self._ranges)
+        return start < stop and any(low < stop and start < high for low, high in self._ranges)
 
     def gaps(self, stop: int) -> list[tuple[int, int]]:
         """Return the ranges between 0 and `stop` that are not in it, ascending."""

@@ -41,6 +41,7 @@ class Grid:
                 break
             unit = min(unit * 2, self._max_part)
         self.first_bytes = unit
+        self._total = total
         self.limit_bytes = min(capabilities.max_object, max(total, capabilities.max_write))
 
     def _laid_out(self, unit: int, max_parts: int) -> list[tuple[int, int, int, int]]:
@@ -55,6 +56,10 @@ class Grid:
             blocks.append((number, size, start, stop))
             number, start, size = number + count, stop, min(size * 2, self._max_part)
         return blocks
+
+    def is_one_put(self, size: int, max_write: int) -> bool:
+        """Tell whether a file of `size` bytes goes in one request, or can go in no other way."""
+        return size <= min(self.first_bytes, max_write) or size > self._total
 
     def span(self, number: int) -> tuple[int, int]:
         """Return the offsets at which part `number` begins and ends."""
@@ -120,7 +125,7 @@ def plan(
     none where the base cannot be copied from. The sent bytes never exceed `size`, and a part is
     copied only whole: no byte of a copied part is changed.
     """
-    if size <= min(grid.first_bytes, capabilities.max_write):
+    if grid.is_one_put(size, capabilities.max_write):
         return Put(size)
     cells = _cells(size, grid)
     copyable = _covered(cells, unchanged) if capabilities.part_copy else [False] * len(cells)

@@ -44,7 +44,7 @@ class WatchedStore(MemoryStore):
     """A `MemoryStore` that counts what is sent, and that can hold back or refuse it."""
 
     def __init__(self, capabilities: Capabilities = LIMITS) -> None:
-        super().__init__(capabilities)
+        super().__init__(capabilities=capabilities)
         self.calls: list[str] = []
         self.failures: dict[str, Exception] = {}
         self.gate = trio.Event()
