@@ -1,0 +1,1 @@
+"""Names (layer 2a): which entries exist and what their attributes are; never touches file bytes."""

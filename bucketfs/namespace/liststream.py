@@ -1,0 +1,110 @@
+"""One listing of a directory as it comes in, page by page, for everyone who reads it at that time.
+
+Pages are asked for when a reader needs them, so that a huge directory is never ahead of its reader,
+and a listing that is given up costs no more requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from bucketfs.namespace.listings import Entry
+from bucketfs.namespace.listpage import Line, PageReader
+from bucketfs.namespace.masking import LocalChanges, Moment
+from bucketfs.storage.interface import ObjectInfo, ObjectStore
+
+MAX_KEPT = 50_000
+"""Entries of one directory that are remembered; a larger one is streamed and not kept."""
+
+TakePage = Callable[[str, list[Line], Moment, float], Awaitable[list[Entry]]]
+"""(prefix, lines, moment and time of asking) -> entries, local changes taken into account."""
+
+
+class ListStream:
+    """A listing of `prefix` under way. Any number of readers, each by its own page numbers.
+
+    `moment` and `begun_s` are those of the first request. Cancelling a reader loses at most the
+    page that it was waiting for, which the next reader asks for again.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        prefix: str,
+        changes: LocalChanges[Entry],
+        take_page: TakePage,
+    ) -> None:
+        self.prefix = prefix
+        self.moment = changes.begin()
+        self.begun_s = trio.current_time()
+        self.is_complete = False
+        self.is_kept = True
+        self._store = store
+        self._changes = changes
+        self._take_page = take_page
+        self._reader = PageReader(prefix, is_ordered=store.capabilities.listing_is_ordered)
+        self._pages: list[tuple[Moment, Sequence[Entry]]] = []
+        self.count = 0
+        self._next_marker: str | None = None
+        self._lock = trio.Lock()
+        self._positions: dict[object, int] = {}
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether somebody reads it."""
+        return bool(self._positions)
+
+    @property
+    def marker(self) -> ObjectInfo | None:
+        """The directory's own marker, if the listing showed one."""
+        return self._reader.marker
+
+    def entries(self) -> dict[str, Entry]:
+        """Return everything so far, in order (only while `is_kept`)."""
+        return {entry.name: entry for _, page in self._pages for entry in page}
+
+    def join(self, reader: object) -> None:
+        """Add a reader; `leave` must follow."""
+        self._positions[reader] = 0
+
+    def leave(self, reader: object) -> None:
+        """Drop a reader; the last one ends the listing."""
+        del self._positions[reader]
+        if not self._positions:
+            self._changes.end(self.moment)
+
+    async def page(self, reader: object) -> tuple[Moment, Sequence[Entry]] | None:
+        """Return the next page of `reader` and when it was asked for; None after the last one.
+
+        Raises: StorageError; the same page may be asked for again.
+        """
+        index = self._positions[reader]
+        async with self._lock:
+            while index >= len(self._pages) and not self.is_complete:
+                await self._fetch()
+        if index >= len(self._pages):
+            return None
+        page = self._pages[index]
+        # ATOMIC: the position moves and what everyone has read is dropped.
+        self._positions[reader] = index + 1
+        if not self.is_kept:
+            for read in range(min(self._positions.values())):
+                self._pages[read] = (self.moment, ())
+        return page
+
+    async def _fetch(self) -> None:
+        with self._changes.request() as moment:
+            asked_s = trio.current_time()
+            page = await self._store.list_page(self.prefix, "/", marker=self._next_marker)
+            reader = self._reader.copy()
+            lines = reader.read(page)
+            entries = await self._take_page(self.prefix, lines, moment, asked_s)
+        # ATOMIC: a page is taken whole or not at all.
+        self._reader = reader
+        self._pages.append((moment, entries))
+        self.count += len(entries)
+        self.is_kept = self.count <= MAX_KEPT
+        self._next_marker = page.next_marker
+        self.is_complete = page.next_marker is None

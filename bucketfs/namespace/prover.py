@@ -1,0 +1,143 @@
+"""Proofs of attributes: what HEAD or a small GET said, kept for as long as the object is the same.
+
+LIST shows neither mode nor owner nor times. Once asked, they are known for that key, version and
+Last-Modified, however often the listing is renewed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+from cachetools import LRUCache
+
+from bucketfs.errors import ObjectArchived, ObjectNotFound
+from bucketfs.namespace.attributes import (
+    Attributes,
+    Defaults,
+    from_metadata,
+    implicit_directory,
+)
+from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore, Version
+
+MAX_PROOFS = 200_000
+MAX_PARKED_BYTES = 8 << 20
+_PARKED_OVERHEAD_BYTES = 512
+
+_S = 1_000_000_000
+_SETTLED_AFTER_S = 2
+"""Last-Modified has seconds: what was changed less than this ago may change again within the same
+second, and only look the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the server said of one object. `info` None: a directory without a marker."""
+
+    info: ObjectInfo | None
+    attributes: Attributes
+    data: bytes | None = None
+
+
+class Prover:
+    """Asks for attributes and remembers them.
+
+    At most `concurrency` requests of `ahead` run at once, so that they never stand in the way of
+    those that somebody waits for.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        defaults: Defaults,
+        concurrency: int,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.ahead = trio.CapacityLimiter(concurrency)
+        self._store = store
+        self._defaults = defaults
+        self._wall_clock_ns = wall_clock_ns
+        self._implicit = implicit_directory(defaults, wall_clock_ns())
+        self._proofs: LRUCache[str, Proof] = LRUCache(MAX_PROOFS)
+        self._parked: LRUCache[str, tuple[Version, bytes]] = LRUCache(
+            MAX_PARKED_BYTES, getsizeof=_parked_size
+        )
+
+    async def ask_file(self, key: str, size: int = 0, *, with_data: bool = False) -> Proof:
+        """Return the proof of a file; `with_data`: by fetching its `size` bytes.
+
+        Raises: ObjectNotFound, and other StorageErrors, from which nothing may be concluded.
+        """
+        if not with_data:
+            return self._prove(await self._store.stat(key), is_directory=False)
+        buffer = bytearray(size)
+        sink = MemorySink(buffer)
+        try:
+            info = await self._store.read_range(key, 0, size, sink)
+        except ObjectArchived:
+            # Its bytes are out of reach but its attributes are not.
+            return self._prove(await self._store.stat(key), is_directory=False)
+        proof = self._prove(info, is_directory=False)
+        if info.size != sink.received:
+            return proof
+        return Proof(info, proof.attributes, bytes(memoryview(buffer)[: sink.received]))
+
+    async def ask_marker(self, prefix: str) -> Proof:
+        """Return the proof of a directory that is known to be there; it may have no marker."""
+        try:
+            info = await self._store.stat(prefix)
+        except ObjectNotFound:
+            return self.without_marker()
+        return self._prove(info, is_directory=True)
+
+    def without_marker(self) -> Proof:
+        """Return the proof of an implicit directory, which is as old as the mount."""
+        return Proof(None, self._implicit)
+
+    def guess(self, info: ObjectInfo) -> Proof:
+        """Return what a listing alone says of a file."""
+        return Proof(info, from_metadata(info, self._defaults, is_directory=False))
+
+    def recall(self, info: ObjectInfo) -> Proof | None:
+        """Return the proof of an object that a listing shows, if it is the same object still."""
+        proof = self._proofs.get(info.key)
+        if proof is None or proof.info is None:
+            return None
+        known = proof.info
+        is_same = (
+            known.version == info.version
+            and known.size == info.size
+            # Listings may show fractions of a second that HEAD does not.
+            and known.modified_ns // _S == info.modified_ns // _S
+        )
+        return proof if is_same else None
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a key."""
+        self._proofs.pop(key, None)
+        self._parked.pop(key, None)
+
+    def park(self, info: ObjectInfo, data: bytes) -> None:
+        """Keep fetched bytes until somebody looks the file up."""
+        self._parked.pop(info.key, None)
+        self._parked[info.key] = (info.version, data)
+
+    def take_parked(self, info: ObjectInfo) -> bytes | None:
+        """Return the parked bytes of this version of an object, once."""
+        version, data = self._parked.pop(info.key, (None, None))
+        return data if version == info.version else None
+
+    def _prove(self, info: ObjectInfo, *, is_directory: bool) -> Proof:
+        proof = Proof(info, from_metadata(info, self._defaults, is_directory))
+        age_ns = self._wall_clock_ns() - info.modified_ns // _S * _S
+        if age_ns >= (_SETTLED_AFTER_S + 1) * _S:
+            self._proofs[info.key] = proof
+        else:
+            self._proofs.pop(info.key, None)
+        return proof
+
+
+def _parked_size(parked: tuple[Version, bytes]) -> int:
+    return len(parked[1]) + _PARKED_OVERHEAD_BYTES

@@ -1,0 +1,339 @@
+"""Questions about single names, and what their answers and the pages of listings are taken for.
+
+Here an answer of the server meets what is known already and what this mount did meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import trio
+
+from bucketfs.errors import NameTooLong, ObjectNotFound, StorageError
+from bucketfs.namespace import keys
+from bucketfs.namespace.flights import Flights
+from bucketfs.namespace.listings import Directory, Entry, Listings
+from bucketfs.namespace.listpage import Line
+from bucketfs.namespace.masking import LocalChanges, Moment
+from bucketfs.namespace.prover import Proof, Prover
+from bucketfs.storage.interface import ObjectStore
+
+SMALL_BYTES = 128 << 10
+"""Up to here fetching an object takes about as long as asking for its attributes."""
+
+AHEAD_BYTES = 16 << 10
+"""Up to here files are fetched before anybody asks for them."""
+
+MAYBE_SPECIAL_BYTES = 4096
+"""Symlinks (PATH_MAX), fifos, sockets and devices are objects smaller than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said of a name: `entry`, proved, or None: there is nothing.
+
+    `is_void`: a directory around it was renamed meanwhile, so that the answer says nothing.
+    """
+
+    entry: Entry | None = None
+    data: bytes | None = None
+    is_void: bool = False
+
+
+class Questions:
+    """Asks about names and takes answers in. With a ttl of 0 nothing is shared or remembered."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        listings: Listings,
+        changes: LocalChanges[Entry],
+        prover: Prover,
+        flights: Flights,
+        *,
+        ttl_s: float,
+        policy: str,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._listings = listings
+        self._changes = changes
+        self._prover = prover
+        self._flights = flights
+        self._ttl_s = ttl_s
+        self._policy = policy
+        self._max_window = concurrency * 4
+
+    async def discover(self, prefix: str, name: str) -> Answer:
+        """Ask whether there is a file or a directory of that name, both at once.
+
+        Raises: NameTooLong, InvalidOperation (no possible name), StorageError.
+        """
+        if self._ttl_s <= 0:
+            return await self._discover(prefix, name)
+        return await self._flights.join(
+            ("name", prefix, name), partial(self._discover, prefix, name)
+        )
+
+    async def prove(self, prefix: str, entry: Entry) -> Answer:
+        """Ask for the attributes of an entry that a listing shows. Raises: StorageError."""
+        if self._ttl_s <= 0:
+            return await self._prove(prefix, entry, with_data=False)
+        with_data = self._may_fetch(prefix, entry)
+        return await self._flights.join(
+            ("entry", prefix, entry.name), partial(self._prove, prefix, entry, with_data=with_data)
+        )
+
+    def look_ahead(self, prefix: str, directory: Directory, name: str, now_s: float) -> None:
+        """Note a look-up in a directory that is listed; begin the proofs that come next."""
+        if self._policy == "listing":
+            return
+        names, positions = directory.order()
+        position = positions.get(name)
+        if position is None:
+            return
+        for index in directory.walk.advance(position, self._max_window):
+            if index >= len(names):
+                break
+            entry = directory.entries.get(names[index])
+            if entry is not None and not entry.is_proved(now_s):
+                self._launch(prefix, entry, directory.walk.reads_files)
+
+    async def take_page(
+        self, prefix: str, lines: Sequence[Line], moment: Moment, asked_s: float
+    ) -> list[Entry]:
+        """Make entries of a page of the listing of `prefix`; see `liststream.TakePage`."""
+        directory = self._listings.get(prefix)
+        entries = []
+        for line in lines:
+            change = self._changes.since(moment, prefix, line.name)
+            if change is None:
+                entries.append(self._entry_of(directory, line, asked_s))
+            elif change.entry is not None:
+                entries.append(change.entry)
+        if self._is_to_be_proved(prefix):
+            await self._prove_small(prefix, entries)
+        if directory is not None and self._ttl_s > 0:
+            for entry in entries:
+                if self._changes.since(moment, prefix, entry.name) is None:
+                    directory.put(entry)
+            self._listings.added(len(entries))
+        return entries
+
+    # -- one name
+
+    async def _discover(self, prefix: str, name: str) -> Answer:
+        limit = self._store.capabilities.max_key
+        key = keys.file_key(prefix, name, limit)
+        segment = keys.segment_of(name)
+        with self._changes.request() as moment:
+            asked_s = trio.current_time()
+            file, directory = await self._ask_both(key)
+            entry = None
+            until_s = asked_s + self._ttl_s
+            if directory is not None:
+                shown = keys.shown_segment(segment)
+                entry = Entry(shown, True, directory.info, directory.attributes, until_s)
+                self._take(prefix, moment, entry)
+            if file is not None:
+                file = self._as_policy_has_it(file)
+                shown = keys.shown_file(segment, is_shadowed=directory is not None)
+                of_file = Entry(shown, False, file.info, file.attributes, until_s)
+                self._take(prefix, moment, of_file)
+                if entry is None or shown == name:
+                    entry = of_file
+            if entry is not None and entry.name != name:
+                # An escaped name whose file needs no escape, or the reverse.
+                entry = None
+            return self._settle(prefix, name, moment, entry, until_s)
+
+    async def _ask_both(self, key: str) -> tuple[Proof | None, Proof | None]:
+        """Return the proofs of the file `key` and of the directory of that name."""
+        outcomes: dict[str, Proof | StorageError | None] = {}
+
+        async def ask(kind: str) -> None:
+            try:
+                if kind == "file":
+                    outcomes[kind] = await self._prover.ask_file(key)
+                else:
+                    outcomes[kind] = await self._ask_directory(key + "/")
+            except ObjectNotFound:
+                outcomes[kind] = None
+            except StorageError as error:
+                outcomes[kind] = error
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, "directory")
+            await ask("file")
+        file, directory = outcomes["file"], outcomes["directory"]
+        for outcome in (file, directory):
+            if isinstance(outcome, StorageError):
+                raise outcome
+        return file, directory  # type: ignore[return-value]
+
+    async def _ask_directory(self, prefix: str) -> Proof | None:
+        """Return the proof of directory `prefix` if anything is below it or its marker is there."""
+        try:
+            keys.check_key(prefix, self._store.capabilities.max_key)
+        except NameTooLong:
+            return None
+        page = await self._store.list_page(prefix, "/", limit=1)
+        if not page.objects and not page.prefixes:
+            return None
+        # In order of keys the marker comes before everything below it.
+        has_marker = bool(page.objects) and page.objects[0].key == prefix
+        if not has_marker and self._store.capabilities.listing_is_ordered:
+            return self._prover.without_marker()
+        return await self._prover.ask_marker(prefix)
+
+    async def _prove(self, prefix: str, entry: Entry, *, with_data: bool) -> Answer:
+        with self._changes.request() as moment:
+            asked_s = trio.current_time()
+            try:
+                proof = await self._ask_proof(prefix, entry, with_data)
+            except ObjectNotFound:
+                # The listing is older than this answer.
+                return self._settle(prefix, entry.name, moment, None, asked_s + self._ttl_s)
+            until_s = asked_s + self._ttl_s
+            proved = Entry(entry.name, entry.is_directory, proof.info, proof.attributes, until_s)
+            answer = self._settle(prefix, entry.name, moment, proved, until_s)
+        if answer.entry is not proved:
+            return answer
+        return Answer(proved, proof.data)
+
+    async def _ask_proof(self, prefix: str, entry: Entry, with_data: bool) -> Proof:
+        if entry.is_directory:
+            if keys.is_digest(entry.name):
+                return self._prover.without_marker()
+            return await self._prover.ask_marker(keys.directory_prefix(prefix, entry.name))
+        if entry.info is None:
+            return await self._prover.ask_file(keys.file_key(prefix, entry.name))
+        info = entry.info
+        if not with_data:
+            return await self._prover.ask_file(info.key)
+        directory = self._listings.get(prefix)
+        if directory is not None:
+            directory.walk.fetched()
+        return await self._prover.ask_file(info.key, info.size, with_data=True)
+
+    def _as_policy_has_it(self, proof: Proof) -> Proof:
+        """Return what all look-ups say under this policy, however the object was asked for."""
+        if self._policy != "listing" or proof.info is None:
+            return proof
+        return self._prover.guess(replace(proof.info, metadata=None))
+
+    def _may_fetch(self, prefix: str, entry: Entry) -> bool:
+        if entry.info is None or entry.is_directory or not 0 < entry.info.size <= SMALL_BYTES:
+            return False
+        directory = self._listings.get(prefix)
+        return directory is not None and directory.walk.may_fetch
+
+    # -- taking answers
+
+    def _settle(
+        self, prefix: str, name: str, moment: Moment, entry: Entry | None, until_s: float
+    ) -> Answer:
+        """Take what the server said of `name`, or what this mount did to it since `moment`."""
+        if self._changes.is_tree_changed_since(moment, prefix):
+            return Answer(is_void=True)
+        change = self._changes.since(moment, prefix, name)
+        if change is not None:
+            # A change that left attributes open (a renamed directory) is asked for anew.
+            return Answer(change.entry, is_void=_is_open(change.entry))
+        if entry is not None:
+            self._take(prefix, moment, entry)
+        elif self._ttl_s > 0:
+            directory = self._listings.get_or_make(prefix)
+            directory.entries.pop(name, None)
+            directory.absent[name] = until_s
+            self._listings.added(1)
+        return Answer(entry)
+
+    def _take(self, prefix: str, moment: Moment, entry: Entry) -> None:
+        is_outdated = self._changes.since(
+            moment, prefix, entry.name
+        ) or self._changes.is_tree_changed_since(moment, prefix)
+        if self._ttl_s > 0 and not is_outdated:
+            self._listings.get_or_make(prefix).put(entry)
+            self._listings.added(1)
+
+    def _entry_of(self, directory: Directory | None, line: Line, asked_s: float) -> Entry:
+        """Return the entry of a line, with attributes where they are proved already."""
+        until_s = asked_s + self._ttl_s
+        is_directory = line.info is None
+        if line.info is not None:
+            proof = self._prover.recall(line.info)
+            if proof is None and self._policy == "listing":
+                proof = self._prover.guess(line.info)
+            if proof is not None:
+                return Entry(line.name, False, proof.info, proof.attributes, until_s)
+        elif self._policy == "listing":
+            proof = self._prover.without_marker()
+            return Entry(line.name, True, None, proof.attributes, until_s)
+        known = directory.entries.get(line.name) if directory is not None else None
+        if (
+            known is not None
+            and known.is_directory == is_directory
+            and known.is_proved(asked_s)
+            and (line.info is None or known.info is None or known.info.version == line.info.version)
+        ):
+            return known
+        return Entry(line.name, is_directory, line.info, None, until_s)
+
+    # -- many names
+
+    def _is_to_be_proved(self, prefix: str) -> bool:
+        """Whether the types of small files must be proved before a listing is given out."""
+        if self._policy != "auto" or not prefix:
+            return self._policy == "exact"
+        parent, segment = keys.split_key(prefix)
+        around = self._listings.get(parent)
+        entry = around.entries.get(keys.shown_segment(segment)) if around is not None else None
+        # Old attributes will do: a marker that has said so once will not unsay it.
+        return entry is not None and bool(entry.attributes and entry.attributes.holds_special)
+
+    async def _prove_small(self, prefix: str, entries: list[Entry]) -> None:
+        """Replace unproved small files in `entries` by proved ones, in parallel.
+
+        One that cannot be proved stays as it is: the listing itself is true, and whoever looks the
+        file up gets the error.
+        """
+
+        async def prove(index: int) -> None:
+            # Not shared: waiting for one that waits for the limiter would be a deadlock.
+            async with self._prover.ahead:
+                try:
+                    answer = await self._prove(prefix, entries[index], with_data=False)
+                except StorageError:
+                    return
+            gone[index] = answer.entry is None
+            if answer.entry is not None:
+                entries[index] = answer.entry
+
+        gone: dict[int, bool] = {}
+        async with trio.open_nursery() as nursery:
+            for index, entry in enumerate(entries):
+                info = entry.info
+                if entry.attributes is None and info and info.size < MAYBE_SPECIAL_BYTES:
+                    nursery.start_soon(prove, index)
+        entries[:] = [entry for index, entry in enumerate(entries) if not gone.get(index)]
+
+    def _launch(self, prefix: str, entry: Entry, reads_files: bool) -> None:
+        info = entry.info
+        with_data = reads_files and info is not None and 0 < info.size <= AHEAD_BYTES
+        self._flights.launch(
+            ("entry", prefix, entry.name), partial(self._prove_ahead, prefix, entry, with_data)
+        )
+
+    async def _prove_ahead(self, prefix: str, entry: Entry, with_data: bool) -> Answer:
+        async with self._prover.ahead:
+            answer = await self._prove(prefix, entry, with_data=with_data)
+        if answer.entry is not None and answer.entry.info is not None and answer.data is not None:
+            self._prover.park(answer.entry.info, answer.data)
+        return Answer(answer.entry, is_void=answer.is_void)
+
+
+def _is_open(entry: Entry | None) -> bool:
+    return entry is not None and entry.attributes is None
