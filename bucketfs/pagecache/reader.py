@@ -242,15 +242,15 @@ class ObjectReader:
     def _is_next_due(self, cursor: _Cursor, covered: int, ahead: int) -> bool:
         """Say whether a request from `covered` on should begin now."""
         running = [stream for stream in cursor.streams if not stream.is_stopped]
-        if not running:
-            # Refilled at half: not one small request for each read.
-            return covered - cursor.run.position <= ahead // 2
-        if len(running) < cursor.count.streams:
-            return True
-        if len(running) > cursor.count.streams:
+        if cursor.count.streams > 1:
+            return len(running) < cursor.count.streams
+        window = cursor.run.window(cursor.window_limit())
+        if covered - cursor.run.position > min(window, ahead) // 2:
+            # Refilled at half: a reader of a header only, or a slow one, has enough for now.
             return False
-        missing = min(stream.missing_bytes for stream in running)
-        return is_nearly_received(cursor.run.window(cursor.window_limit()), missing)
+        return not running or (
+            len(running) == 1 and is_nearly_received(window, running[0].missing_bytes)
+        )
 
     def _ahead_of(self, cursor: _Cursor) -> int:
         """Return how many bytes may be ahead of the reader: a segment for each parallel stream."""

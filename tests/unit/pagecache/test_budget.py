@@ -76,7 +76,10 @@ async def test_waiters_are_served_in_order_and_before_try_take(
         await trio.testing.wait_all_tasks_blocked()
         assert order == []
         assert not budget.try_take(1), "the small one must not overtake the large one"
-        budget.give(6)
+        budget.give(4)
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == ["large"]
+        budget.give(2)
     assert order == ["large", "small"]
     assert budget.used_bytes == 10
 
