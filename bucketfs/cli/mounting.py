@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bucketfs import logs
 from bucketfs.cli.daemon import Ready, start_daemon
+from bucketfs.cli.mountpoints import resolved
 from bucketfs.errors import BucketfsError, ConfigurationError
 from bucketfs.options import parse_options
 from bucketfs.settings import MountSettings, disk_bytes_for
@@ -35,7 +36,7 @@ def settings_from(
     values["is_debug"] = is_debug or bool(values.get("is_debug"))
     settings = MountSettings(
         url=url,
-        mountpoint=mountpoint.resolve(),
+        mountpoint=resolved(mountpoint),
         is_foreground=is_foreground,
         **values,  # type: ignore[arg-type]  # the table of options names settings and their types
     )

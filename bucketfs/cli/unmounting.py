@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from bucketfs.cli.mountpoints import mounted_at
 from bucketfs.cli.progress import last_of
 from bucketfs.control import ControlClient, Report
 from bucketfs.errors import ConfigurationError
@@ -24,14 +25,15 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
     bytes can still be copied elsewhere. Raises: ConfigurationError where nothing is mounted there
     or it is busy.
     """
-    place = _mounted_at(mountpoint)
+    place = mounted_at(mountpoint)
     client = ControlClient(place)
     try:
         failed = _drain(client)
     except TimeoutError as exc:
         raise ConfigurationError(f"the mount process of {place} does not answer") from exc
     except OSError:
-        typer.echo(f"bucketfs: warning: no mount process behind {place}", err=True)
+        left = "what it had not saved is in its cache folder"
+        typer.echo(f"bucketfs: error: the process of {place} is gone; {left}", err=True)
         _free(place, is_lazy=True)
         return 1
     for line in failed:
@@ -42,22 +44,6 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
         return 1
     status = _free_and_wait(client, place)
     return 1 if failed or status else 0
-
-
-def _mounted_at(mountpoint: Path) -> Path:
-    """Return the mount point as the kernel names it, touching it as late as possible.
-
-    A stat of a mount whose process hangs would hang as well, so only its parent is resolved first.
-    """
-    absolute = mountpoint.absolute()
-    place = absolute.parent.resolve() / absolute.name
-    entry = mounttable.find(place)
-    if entry is None:
-        place = absolute.resolve()
-        entry = mounttable.find(place)
-    if entry is None or not entry.type.startswith("fuse"):
-        raise ConfigurationError(f"nothing of bucketfs is mounted at {place}")
-    return place
 
 
 def _drain(client: ControlClient) -> list[str]:

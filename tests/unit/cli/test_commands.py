@@ -46,7 +46,8 @@ def test_help_of_mount_explains_urls_and_every_option() -> None:
         (["mount", "ftp://a", "/nowhere"], 1, "s3://bucket[/prefix]"),
         (["mount", "s3://b", "/nowhere", "-o", "memroy=1"], 1, "did you mean 'memory=SIZE'"),
         (["mount", "s3://b", "/nowhere", "-o", "ro", "-o", "memory=x"], 1, "memory=x is wrong"),
-        (["umount", "/"], 1, "nothing of bucketfs is mounted at /"),
+        (["umount", "/"], 1, "/ is not a mount of bucketfs"),
+        (["umount", "/usr/bin"], 1, "nothing is mounted at /usr/bin"),
     ],
 )
 def test_an_error_is_one_line(arguments: list[str], status: int, words: str) -> None:

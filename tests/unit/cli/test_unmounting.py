@@ -34,7 +34,7 @@ def install(monkeypatch: pytest.MonkeyPatch, mount: FakeMount) -> None:
     def free(place: Path, *, is_lazy: bool = False) -> None:
         mount.is_freed = True
 
-    monkeypatch.setattr(unmounting, "_mounted_at", lambda path: path)
+    monkeypatch.setattr(unmounting, "mounted_at", lambda path: path)
     monkeypatch.setattr(unmounting, "ControlClient", lambda place: mount)
     monkeypatch.setattr(unmounting, "_free", free)
 
@@ -74,7 +74,7 @@ def test_what_was_not_saved_is_listed(
 
 
 def test_a_place_where_nothing_is_mounted(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="nothing of bucketfs is mounted"):
+    with pytest.raises(ConfigurationError, match="nothing is mounted"):
         unmounting.unmount(tmp_path)
 
 
