@@ -13,7 +13,7 @@ from typing import Protocol
 import trio
 
 from bucketfs.errors import FileTooLarge, InvalidOperation, ObjectNotFound, Transient
-from bucketfs.pagecache.base import Base
+from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.extents import Extent, Kind, Ranges
@@ -319,7 +319,7 @@ class Content:
         self._shared.nursery.start_soon(self._stream.abort)
         self._stream = None
 
-    def _new_base(self, info: ObjectInfo, data: bytes | None) -> Base:
+    def _new_base(self, info: ObjectInfo, data: bytes | None) -> BaseVersion:
         shared = self._shared
         reader = ObjectReader(
             shared.sender.store,
@@ -329,4 +329,4 @@ class Content:
             settings=shared.reading,
             data=data,
         )
-        return Base(reader, shared.nursery)
+        return BaseVersion(reader, shared.nursery)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from bucketfs.errors import ObjectChanged, ObjectNotFound, StorageError
-from bucketfs.pagecache.base import Base
+from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
 from bucketfs.pagecache.extents import Extent, Extents, Kind
 from bucketfs.pagecache.planner import CopyPart, Grid, Multipart, Put, UploadPart, plan
@@ -39,7 +39,7 @@ ABORT_TIMEOUT_S = 20.0
 class Snapshot:
     """A frozen map of a file and where its bytes come from."""
 
-    def __init__(self, extents: Extents, spill: SpillFile, base: Base | None) -> None:
+    def __init__(self, extents: Extents, spill: SpillFile, base: BaseVersion | None) -> None:
         self.extents = extents
         self.base = base
         self._spill = spill

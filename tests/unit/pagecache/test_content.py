@@ -23,6 +23,7 @@ from bucketfs.storage.interface import (
     Body,
     BytesBody,
     Capabilities,
+    MemorySink,
     ObjectAttributes,
     ObjectInfo,
     Part,
@@ -140,8 +141,6 @@ def pattern(size: int, seed: int = 1) -> bytes:
 
 
 async def stored(store: MemoryStore, key: str = "k") -> bytes:
-    from bucketfs.storage.interface import MemorySink
-
     info = await store.stat(key)
     buffer = bytearray(info.size)
     await store.read_range(key, 0, info.size, MemorySink(buffer))
@@ -457,12 +456,11 @@ async def test_nothing_can_free_space_is_an_error_and_loses_nothing(tmp_path, nu
     store = WatchedStore()
     cache = make_cache(store, nursery, tmp_path, memory=256 * KIB, disk=256 * KIB)
     content = cache.create()
-    written = 0
     with pytest.raises(NoSpace):
-        while written < MIB:
-            await content.write(written, pattern(40 * KIB))
-            written += 40 * KIB
-    assert content.size == written
+        await write_all(content, pattern(MIB), 40 * KIB)
+    written = content.size
+    assert 400 * KIB <= written < 512 * KIB
+    assert bytes(await content.read(0, MIB)) == pattern(MIB)[:written]
     await content.save("k", PLAIN, ABSENT)
     assert (await store.stat("k")).size == written
     await content.write(written, pattern(40 * KIB))

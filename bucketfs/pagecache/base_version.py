@@ -11,7 +11,7 @@ from bucketfs.pagecache.reader import ObjectReader
 from bucketfs.storage.interface import ObjectInfo
 
 
-class Base:
+class BaseVersion:
     """One version of an object and its reader, which is closed when nobody reads any more."""
 
     def __init__(self, reader: ObjectReader, nursery: trio.Nursery) -> None:
