@@ -231,6 +231,25 @@ async def test_a_write_into_a_sent_part_sends_it_again(cache, store):
     assert await stored(store) == bytes(data)
 
 
+async def test_a_write_into_a_part_on_its_way_sends_it_again(cache, store):
+    data = bytearray(pattern(2 * PART))
+    content = cache.create()
+    content.target = FixedTarget()
+    await content.write(0, bytes(data[: PART + 1]))
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    store.gate = trio.Event()
+    await content.write(PART + 1, bytes(data[PART + 1 :]))
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert store.calls[-1] == "part 2"
+    await content.write(PART + 10, b"changed")
+    data[PART + 10 : PART + 17] = b"changed"
+    store.gate.set()
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    await content.save("k", PLAIN, ABSENT)
+    assert store.calls.count("part 2") == 2
+    assert await stored(store) == bytes(data)
+
+
 async def test_truncating_sent_parts_drops_the_stream(cache, store):
     content = cache.create()
     content.target = FixedTarget()
