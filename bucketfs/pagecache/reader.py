@@ -39,6 +39,8 @@ IDLE_S = 1.0
 """After so long without a read, what a run fetched ahead is given to whoever needs memory."""
 SMALLEST_CHUNK = 128 * KIB
 SMALLEST_CEILING = MIB
+MEASURED_BYTES = 4 * MIB
+"""Streams shorter than this say more of latency than of the connection's rate."""
 
 
 class _Cursor:
@@ -68,8 +70,7 @@ class _Cursor:
             self.ceiling = max(SMALLEST_CEILING, self.ceiling // 2)
         else:
             self.ceiling = min(settings.max_window, self.ceiling * 2)
-        if stream.received >= MIB:
-            # Less says more of latency than of the connection.
+        if stream.received >= MEASURED_BYTES:
             self.count.observe(stream.rate, stream.streams_beside, self.has_stalled)
             self.has_stalled = False
 
@@ -242,9 +243,10 @@ class ObjectReader:
     def _is_next_due(self, cursor: _Cursor, covered: int, ahead: int) -> bool:
         """Say whether a request from `covered` on should begin now."""
         running = [stream for stream in cursor.streams if not stream.is_stopped]
+        window = cursor.run.window(cursor.ceiling)
         if cursor.count.streams > 1:
-            return len(running) < cursor.count.streams
-        window = cursor.run.window(cursor.window_limit())
+            is_wanted = covered - cursor.run.position < min(window, ahead)
+            return is_wanted and len(running) < cursor.count.streams
         if covered - cursor.run.position > min(window, ahead) // 2:
             # Refilled at half: a reader of a header only, or a slow one, has enough for now.
             return False

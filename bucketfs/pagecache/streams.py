@@ -95,7 +95,7 @@ class Stream:
         self._waiters: list[_Waiter] = []
         self._wanted: int | None = None
         self._is_stopped = False
-        self._began_s = time.monotonic()
+        self._began_s: float | None = None
         self._paused_s = 0.0
 
     # The side of the store.
@@ -103,6 +103,8 @@ class Stream:
     def room(self) -> memoryview:
         """Return where the next bytes go; wait while the reader is far behind; empty: enough."""
         with self._changed:
+            if self._began_s is None:
+                self._began_s = time.monotonic()
             front = self.start + self.received
             if self._is_stopped or front >= self.end:
                 return memoryview(b"")
@@ -224,8 +226,9 @@ class Stream:
 
     @property
     def rate(self) -> float:
-        """Bytes a second while it was not standing still for its reader."""
-        active_s = time.monotonic() - self._began_s - self._paused_s
+        """Bytes a second from its first byte on, while it did not stand still for its reader."""
+        now_s = time.monotonic()
+        active_s = now_s - (self._began_s or now_s) - self._paused_s
         return self.received / max(active_s, 1e-6)
 
     def holds(self, offset: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -35,14 +35,15 @@ def content_of(start: int, length: int) -> bytes:
 class FakeStore:
     """A store with one object of known bytes; counts requests and fails on command."""
 
-    def __init__(self, size: int, *, has_threads: bool) -> None:
+    def __init__(self, size: int, *, has_threads: bool, pause_s: float = 0.0) -> None:
         self.info = ObjectInfo("k", size, Version("v1"), 0)
         self.requests: list[tuple[int, int]] = []
         self.failures: list[StorageError] = []
         self.answered_size = size
         self.gate: trio.Event | None = None
-        self.threads: set[int] = set()
+        self.at_once = self.most_at_once = 0
         self._has_threads = has_threads
+        self._pause_s = pause_s
 
     async def read_range(
         self, key: str, start: int, length: int, sink: Sink, if_version: Version | None = None
@@ -58,18 +59,22 @@ class FakeStore:
             raise ObjectChanged("another version", key=key)
         end = min(start + length, self.answered_size)
         if self._has_threads:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
             await trio.to_thread.run_sync(self._send, start, end, sink)
+            self.at_once -= 1
         else:
             self._send(start, end, sink)
             await trio.lowlevel.checkpoint()
         return self.info
 
     def _send(self, start: int, end: int, sink: Sink) -> None:
-        self.threads.add(threading.get_ident())
         while (position := start + sink.received) < end and (room := sink.room()):
             count = min(len(room), end - position, 200 * KIB)
             room[:count] = content_of(position, count)
             sink.advance(count)
+            if self._pause_s:
+                time.sleep(self._pause_s)
 
     @property
     def requested_bytes(self) -> int:
@@ -115,6 +120,18 @@ async def test_sequential_reading_takes_few_requests_and_each_byte_once(
     if has_threads:
         assert len(store.requests) <= 12
         assert store.requested_bytes == store.info.size
+
+
+@pytest.mark.parametrize(("pause_s", "fewest", "most"), [(0.005, 3, 8), (0.0, 1, 2)])
+async def test_slow_connections_are_used_side_by_side_and_a_fast_one_alone(
+    pause_s: float, fewest: int, most: int
+) -> None:
+    store = FakeStore(48 * MIB, has_threads=True, pause_s=pause_s)
+    async with reading(store, 256 * MIB) as reader:
+        for start in range(0, store.info.size, MIB):
+            await checked(reader, start, MIB)
+    assert fewest <= store.most_at_once <= most
+    assert store.requested_bytes <= store.info.size + MIB
 
 
 async def test_data_that_is_here_already_is_never_requested() -> None:
