@@ -89,7 +89,7 @@ def test_a_busy_mount_stays(bucket_folder: Path, mnt: Path, options: str) -> Non
     ("url", "words"),
     [
         ("file:///no/such/folder", "/no/such/folder"),
-        ("s3://bucket", "127.0.0.1:9"),
+        ("s3://bucket", "cannot connect to 127.0.0.1"),
     ],
 )
 def test_what_cannot_be_mounted_fails_before(
