@@ -20,7 +20,7 @@ from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.listings import Entry, Found
-from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, walk
+from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, times_of, walk
 from bucketfs.storage.interface import ObjectInfo
 
 _UNPROVED_INODES = 1 << 62
@@ -232,26 +232,19 @@ def _is_same(node: Node, info: ObjectInfo | None, attributes: Attributes) -> boo
     return node.info is not None and info is not None and node.info.version == info.version
 
 
-def _state_of(marker: ObjectInfo | None) -> tuple[str, int] | None:
-    """Name one state of a directory's marker; an answer to HEAD and one to LIST are the same."""
-    return None if marker is None else (marker.version, marker.modified_ns)
-
-
 def _update(
     node: Node, info: ObjectInfo | None, attributes: Attributes, fresh_until_s: float
 ) -> None:
     """Take the bucket's word for a node; times that only this mount knows are kept.
 
-    A directory's times change with its entries, which costs no request: they are newer here than
-    at the marker until that is written for another reason.
+    A directory's times change with its entries, and ctime with a native move, which costs no
+    request: until the object is written for another reason they are newer here than there.
     """
-    if node.is_directory and _state_of(node.info) == _state_of(info):
+    stored_times = times_of(attributes)
+    if stored_times == node.stored_times:
         known = node.attributes
-        attributes = replace(
-            attributes,
-            mtime_ns=max(attributes.mtime_ns, known.mtime_ns),
-            ctime_ns=max(attributes.ctime_ns, known.ctime_ns),
-        )
+        attributes = replace(attributes, mtime_ns=known.mtime_ns, ctime_ns=known.ctime_ns)
+    node.stored_times = stored_times
     node.info = info
     node.attributes = attributes
     node.fresh_until_s = fresh_until_s

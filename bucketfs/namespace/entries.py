@@ -110,7 +110,7 @@ class Entries:
             info = await self._saver.store.write(key, BytesBody(data), wanted, ABSENT)
             if stat.S_ISLNK(mode):
                 node.data = data
-            self._saver.note_stored(node, info, is_new=True)
+            self._saver.note_stored(node, info, node.attributes, is_new=True)
         except ObjectExists as exc:
             self._drop(node)
             raise EntryExists(f"{name!r} was made by others at this moment") from exc

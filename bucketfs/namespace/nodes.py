@@ -106,7 +106,8 @@ class Node:
     write. `is_removed`: its name is gone, handles go on. `is_stale`: others replaced or deleted it.
     `data` is the whole object where a small GET did the stat; the first open takes it (a symlink
     keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those
-    of a directory's entries. `attributes` are replaced, never changed in place: others share them.
+    of a directory's entries. `stored_times` are mtime and ctime as the bucket has them, where those
+    of `attributes` may be newer. `attributes` are replaced, never changed in place: others share them.
     """
 
     __slots__ = (
@@ -132,6 +133,7 @@ class Node:
         "name",
         "opens",
         "parent",
+        "stored_times",
         "writers",
     )
 
@@ -151,6 +153,7 @@ class Node:
         self.name = name
         self.parent = parent
         self.attributes = attributes
+        self.stored_times = times_of(attributes)
         self.is_directory = is_directory
         self.info = info
         self.data = data
@@ -202,6 +205,11 @@ class Node:
     def is_detached(self) -> bool:
         """Whether no name leads here any more."""
         return self.is_removed or self.is_stale
+
+
+def times_of(attributes: Attributes) -> tuple[int, int]:
+    """Return mtime and ctime, by which two states of an object's metadata are told apart."""
+    return attributes.mtime_ns, attributes.ctime_ns
 
 
 def prefix_of(directory: Node) -> str:

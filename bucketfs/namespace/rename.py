@@ -21,6 +21,7 @@ from bucketfs.errors import (
     NotADirectory,
     StorageError,
 )
+from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places
 from bucketfs.namespace.nodes import Node, is_below, key_of, prefix_of, walk
@@ -152,13 +153,16 @@ class Renamer:
             return
         if source.is_dirty:
             await self._saver.save_held(source)
-        ctime_ns = self._saver.now_ns()
-        info = await self._transfer_file(move, old_key, new_key, ctime_ns)
+        former = source.attributes
+        renamed = replace(former, ctime_ns=self._saver.now_ns())
+        info = await self._transfer_file(move, old_key, new_key, renamed)
         if source.content is not None:
             source.content.rebased(info)
-        source.attributes = replace(source.attributes, ctime_ns=ctime_ns)
+        source.attributes = replace(source.attributes, ctime_ns=renamed.ctime_ns)
         self._rename_node(move)
-        self._saver.note_stored(source, info)
+        # A native move takes the metadata along as it is: the new ctime is known here only.
+        stored = former if self._store.capabilities.move else renamed
+        self._saver.note_stored(source, info, stored)
 
     async def _rename_unsaved(self, move: _Move, old_key: str) -> None:
         """Rename a file that only this mount has; its save will replace the target's object."""
@@ -175,21 +179,15 @@ class Renamer:
         self._rename_node(move)
 
     async def _transfer_file(
-        self, move: _Move, old_key: str, new_key: str, ctime_ns: int
+        self, move: _Move, old_key: str, new_key: str, renamed: Attributes
     ) -> ObjectInfo:
         source = move.source
         if self._store.capabilities.move:
             return await self._store.move(old_key, new_key)
-        former = source.attributes
-        source.attributes = replace(former, ctime_ns=ctime_ns)
-        try:
-            attributes = self._saver.stored_attributes(source, move.name)
-        finally:
-            source.attributes = former
         info = await self._store.copy(
             old_key,
             new_key,
-            attributes=attributes,
+            attributes=self._saver.stored_attributes(source, renamed, move.name),
             source_version=source.info.version if source.info is not None else None,
             precondition=ABSENT if move.is_exclusive else None,
         )
@@ -198,7 +196,7 @@ class Renamer:
         except BaseException:
             # Both names are there now: what was known of the new one is not true any more.
             prefix = prefix_of(move.parent)
-            self._dentries.finder.stored(prefix, move.name, info, former)
+            self._dentries.finder.stored(prefix, move.name, info, renamed)
             raise
         return info
 
@@ -224,7 +222,8 @@ class Renamer:
         await self._save_below(source)
         try:
             await self._transfer_tree(transfer)
-            marker = await self._write_new_marker(move, transfer)
+            stored = replace(source.attributes, ctime_ns=self._saver.now_ns())
+            marker = await self._write_new_marker(source, stored, transfer)
         except BaseException:
             await self._undo(transfer)
             raise
@@ -235,10 +234,10 @@ class Renamer:
                 node.info = info
                 if node.content is not None:
                     node.content.rebased(info)
-        source.attributes = replace(source.attributes, ctime_ns=self._saver.now_ns())
+        source.attributes = replace(source.attributes, ctime_ns=stored.ctime_ns)
         self._rename_node(move)
         self._dentries.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
-        self._saver.note_stored(source, marker)
+        self._saver.note_stored(source, marker, stored)
         await self._delete_old(transfer)
 
     async def _save_below(self, directory: Node) -> None:
@@ -278,9 +277,10 @@ class Renamer:
             if marker is None:
                 return pages
 
-    async def _write_new_marker(self, move: _Move, transfer: _Transfer) -> ObjectInfo:
-        source = move.source
-        attributes = self._saver.stored_attributes(source)
+    async def _write_new_marker(
+        self, source: Node, stored: Attributes, transfer: _Transfer
+    ) -> ObjectInfo:
+        attributes = self._saver.stored_attributes(source, stored)
         if source.info is not None and source.info.size > 0:
             return await self._store.copy(
                 transfer.old_prefix, transfer.new_prefix, attributes=attributes

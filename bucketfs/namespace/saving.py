@@ -14,10 +14,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
-from bucketfs.namespace.attributes import Defaults, from_metadata, to_metadata
+from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.gate import KeyGate, hold_node
-from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of
+from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of, times_of
 from bucketfs.storage.interface import (
     ABSENT,
     BytesBody,
@@ -59,13 +59,15 @@ class Saver:
         if self._is_read_only:
             raise ReadOnly("the file system is mounted read-only")
 
-    def stored_attributes(self, node: Node, name: str | None = None) -> ObjectAttributes:
-        """Return what stands beside the node's object once it is saved (under another `name`).
+    def stored_attributes(
+        self, node: Node, attributes: Attributes | None = None, name: str | None = None
+    ) -> ObjectAttributes:
+        """Return what stands beside the node's object once it is saved.
 
-        Raises: AttributesTooLarge.
+        `attributes` and `name`: as if it had these. Raises: AttributesTooLarge.
         """
         limit = self.store.capabilities.max_metadata
-        metadata = to_metadata(node.attributes, limit)
+        metadata = to_metadata(attributes or node.attributes, limit)
         return ObjectAttributes(metadata, _content_type(node, name))
 
     async def save(self, node: Node) -> None:
@@ -135,7 +137,7 @@ class Saver:
         """
         changes, key, known = directory.changes, key_of(directory), directory.info
         for attempt in range(_MARKER_ATTEMPTS):
-            wanted = self.stored_attributes(directory)
+            wanted, stored = self.stored_attributes(directory), directory.attributes
             try:
                 if known is None:
                     info = await self.store.write(key, BytesBody(b""), wanted, ABSENT)
@@ -148,7 +150,7 @@ class Saver:
                 known = await self.store.stat(key)
         if directory.changes == changes:
             directory.has_unsaved_attributes = False
-        self.note_stored(directory, info)
+        self.note_stored(directory, info, stored)
 
     def touch_directory(self, directory: Node) -> None:
         """Note that the entries of a directory changed: mtime, ctime and the count of changes.
@@ -160,8 +162,10 @@ class Saver:
         directory.attributes = replace(directory.attributes, mtime_ns=now, ctime_ns=now)
         directory.entry_changes += 1
 
-    def note_stored(self, node: Node, info: ObjectInfo, *, is_new: bool = False) -> None:
-        """Note that a node's object is `info` now, with the node's attributes.
+    def note_stored(
+        self, node: Node, info: ObjectInfo, stored: Attributes, *, is_new: bool = False
+    ) -> None:
+        """Note that a node's object is `info` now, with `stored` beside it.
 
         `is_new`: nothing was at its key before, so that a new directory is known to be empty.
         """
@@ -169,6 +173,7 @@ class Saver:
         parent = node.parent
         assert parent is not None
         node.info = info
+        node.stored_times = times_of(stored)
         node.data = None if not _is_link(node) else node.data
         node.fresh_until_s = self.dentries.fresh_until()
         parent.entry_changes += 1
@@ -179,7 +184,7 @@ class Saver:
             finder.stored(prefix, node.name, info, node.attributes)
 
     async def _save_bytes(self, node: Node) -> None:
-        changes, content = node.changes, node.content
+        changes, content, stored = node.changes, node.content, node.attributes
         wanted = self.stored_attributes(node)
         precondition = Precondition(node.info.version) if node.info is not None else None
         if node.is_new:
@@ -192,7 +197,8 @@ class Saver:
             else:
                 saved = await content.save(key, wanted, precondition)
                 info, saved_attributes = saved.info, saved.attributes
-                self._take_saved_times(node, saved, wanted)
+                if saved.attributes != wanted:
+                    stored = self._take_saved_times(node, saved)
         except ObjectExists as exc:
             raise ObjectChanged(
                 "others made an object of this name while the file was being written;"
@@ -205,35 +211,35 @@ class Saver:
             node.has_unsaved_attributes = False
         elif not _is_written(content):
             node.has_unsaved_attributes = self.stored_attributes(node) != saved_attributes
-        self.note_stored(node, info)
+        self.note_stored(node, info, stored)
 
-    def _take_saved_times(self, node: Node, saved: SavedBytes, wanted: ObjectAttributes) -> None:
-        """Let times that writes have set become those of the streamed object.
+    def _take_saved_times(self, node: Node, saved: SavedBytes) -> Attributes:
+        """Let times that writes have set become those of the streamed object; return its own.
 
         Its attributes were sent when the upload began. So a time that was seen after the close
         never moves, and no second request is needed; times that somebody set are not touched.
         """
-        if saved.attributes == wanted or node.has_explicit_times or _is_written(node.content):
-            return
-        stored = replace(saved.info, metadata=saved.attributes.metadata)
-        times = from_metadata(stored, Defaults(0, 0), False)
-        node.attributes = replace(
-            node.attributes,
-            mtime_ns=times.mtime_ns,
-            ctime_ns=times.ctime_ns,
-            atime_ns=times.atime_ns,
-        )
+        info = replace(saved.info, metadata=saved.attributes.metadata)
+        stored = from_metadata(info, Defaults(0, 0), False)
+        if not (node.has_explicit_times or _is_written(node.content)):
+            node.attributes = replace(
+                node.attributes,
+                mtime_ns=stored.mtime_ns,
+                ctime_ns=stored.ctime_ns,
+                atime_ns=stored.atime_ns,
+            )
+        return stored
 
     async def _save_attributes(self, node: Node) -> None:
         """Send the attributes of an object whose bytes are in the bucket."""
-        changes, info = node.changes, node.info
+        changes, info, stored = node.changes, node.info, node.attributes
         assert info is not None
         info = await self._replace_attributes(info, self.stored_attributes(node))
         if node.content is not None:
             node.content.rebased(info)
         if node.changes == changes:
             node.has_unsaved_attributes = False
-        self.note_stored(node, info)
+        self.note_stored(node, info, stored)
 
     async def write_empty(self, key: str, attributes: ObjectAttributes) -> ObjectInfo:
         """Write an object without bytes, whatever is at its key."""

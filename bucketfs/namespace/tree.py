@@ -67,7 +67,7 @@ class Tree:
         dentries = Dentries(finder, self.inodes, ttl_s=ttl_s)
         saver = Saver(store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only)
         removal = Removal(store, dentries, saver)
-        entries = Entries(dentries, saver, removal, has_acl=has_acl)
+        entries = Entries(dentries, saver, has_acl=has_acl)
         links = Links(store, entries)
         renamer = Renamer(store, dentries, saver, removal, concurrency=concurrency)
         changer = Changer(saver, has_acl=has_acl)

@@ -81,7 +81,8 @@ def test_a_node_added_under_a_name_makes_the_former_one_stale(inodes: Inodes) ->
     former = add(inodes, inodes.root, "f")
     former.lookups = 1
     latter = add(inodes, inodes.root, "f")
-    assert former.is_stale and not latter.is_stale
+    assert former.is_stale
+    assert not latter.is_stale
     inodes.forget(former.inode, 1)
     assert inodes.root.children["f"] is latter, "forgetting the old one leaves the new one alone"
 

@@ -186,9 +186,7 @@ class World:
 
     async def others_put(self, key: str, data: bytes = b"", **metadata: str) -> ObjectInfo:
         """Put an object as another client of the bucket would."""
-        return await MemoryStore.write(
-            self.store, key, BytesBody(data), ObjectAttributes(metadata)
-        )
+        return await MemoryStore.write(self.store, key, BytesBody(data), ObjectAttributes(metadata))
 
     async def keys(self) -> list[str]:
         """Return every key of the bucket."""

@@ -1,0 +1,292 @@
+"""Renaming files and directories."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from bucketfs.errors import (
+    AccessDenied,
+    DirectoryNotEmpty,
+    EntryExists,
+    EntryNotFound,
+    InvalidOperation,
+    IsADirectory,
+    NotADirectory,
+    Transient,
+)
+from bucketfs.namespace.nodes import Node, key_of
+from bucketfs.namespace.rename import EXCHANGE, NOREPLACE
+from bucketfs.storage.memory import DEFAULT_CAPABILITIES
+
+from .trees import NO_MOVE, World, make_world
+
+
+@pytest.fixture(params=["copy", "move"])
+def world(request: pytest.FixtureRequest, nursery: trio.Nursery) -> World:
+    native = request.param == "move"
+    return make_world(nursery, capabilities=DEFAULT_CAPABILITIES if native else NO_MOVE)
+
+
+@pytest.fixture
+def copying(nursery: trio.Nursery) -> World:
+    return make_world(nursery, capabilities=NO_MOVE)
+
+
+async def rename(world: World, old: bytes, new: bytes, flags: int = 0) -> None:
+    await world.tree.rename(world.root, old, world.root, new, flags)
+
+
+async def contents(world: World) -> dict[str, int]:
+    return {key: (await world.store.stat(key)).size for key in await world.keys()}
+
+
+async def test_a_file_keeps_its_inode_and_its_bytes(world: World) -> None:
+    node = await world.file(world.root, b"a", b"abc")
+    before = node.attributes.ctime_ns
+    await rename(world, b"a", b"b")
+    assert await contents(world) == {"b": 3}
+    assert await world.lookup(b"b") is node
+    assert key_of(node) == "b"
+    assert node.attributes.ctime_ns > before
+    with pytest.raises(EntryNotFound):
+        await world.lookup(b"a")
+
+
+async def test_a_copied_file_carries_its_new_ctime_in_the_same_request(copying: World) -> None:
+    node = await copying.file(copying.root, b"a")
+    copying.store.requests.clear()
+    await rename(copying, b"a", b"b")
+    assert copying.store.requests == [("copy", "b"), ("delete", "a")]
+    assert await copying.metadata("b") == copying.tree.stored_attributes(node).metadata
+
+
+async def test_an_open_handle_follows_its_file(world: World) -> None:
+    node = await world.file(world.root, b"a", b"abc")
+    content = world.reopen(node)
+    await rename(world, b"a", b"b")
+    assert content.base is not None
+    assert (content.base.key, content.base.version) == ("b", (await world.store.stat("b")).version)
+
+
+async def test_the_replaced_file_goes_on_for_its_handles(world: World) -> None:
+    await world.file(world.root, b"a", b"new")
+    target = await world.file(world.root, b"b", b"old!")
+    content = world.reopen(target)
+    await rename(world, b"a", b"b")
+    assert bytes(content.data) == b"old!"
+    assert target.is_removed
+    assert await contents(world) == {"b": 3}
+    await world.tree.closed(target)
+    assert content.is_discarded
+
+
+async def test_a_file_that_was_never_saved_moves_without_a_request(world: World) -> None:
+    node = await world.open_new(world.root, b"a", b"abc")
+    await rename(world, b"a", b"b")
+    assert world.store.requests == []
+    assert await world.lookup(b"b") is node
+    await world.tree.save(node)
+    assert await contents(world) == {"b": 3}
+
+
+async def test_an_unsaved_file_over_a_saved_one_replaces_it_at_its_save(world: World) -> None:
+    target = await world.file(world.root, b"b", b"old")
+    node = await world.open_new(world.root, b"a", b"newer")
+    await rename(world, b"a", b"b")
+    assert await contents(world) == {"b": 3}, "until the save the old bytes are safe"
+    assert target.is_removed
+    assert await world.lookup(b"b") is node
+    await world.tree.save(node)
+    assert await contents(world) == {"b": 5}
+
+
+async def test_an_unsaved_file_that_hides_an_object_takes_it_along_when_it_goes(
+    world: World,
+) -> None:
+    await world.file(world.root, b"b", b"old")
+    await world.open_new(world.root, b"a", b"newer")
+    await rename(world, b"a", b"b")
+    await world.tree.unlink(world.root, b"b")
+    assert await contents(world) == {}
+
+
+async def test_an_unsaved_file_that_hides_an_object_can_move_on(world: World) -> None:
+    await world.file(world.root, b"b", b"old")
+    node = await world.open_new(world.root, b"a", b"newer")
+    await rename(world, b"a", b"b")
+    await rename(world, b"b", b"c")
+    await world.tree.save(node)
+    assert await contents(world) == {"c": 5}
+
+
+async def test_unsaved_bytes_of_a_saved_file_go_first(world: World) -> None:
+    node = await world.file(world.root, b"a", b"abc")
+    content = world.reopen(node, is_writer=True)
+    content.put(b"abcdef")
+    await rename(world, b"a", b"b")
+    assert await contents(world) == {"b": 6}
+
+
+async def test_the_same_name_is_no_change(world: World) -> None:
+    node = await world.file(world.root, b"a")
+    world.store.requests.clear()
+    await rename(world, b"a", b"a")
+    assert world.store.requests == []
+    assert await world.lookup(b"a") is node
+
+
+async def test_noreplace_and_exchange(world: World) -> None:
+    await world.file(world.root, b"a")
+    await world.file(world.root, b"b")
+    with pytest.raises(EntryExists):
+        await rename(world, b"a", b"b", NOREPLACE)
+    with pytest.raises(InvalidOperation):
+        await rename(world, b"a", b"b", EXCHANGE)
+    await rename(world, b"a", b"c", NOREPLACE)
+    assert await world.names(world.root) == [b"b", b"c"]
+
+
+async def test_kinds_must_agree(world: World) -> None:
+    await world.file(world.root, b"f")
+    await world.directory(world.root, b"d")
+    full = await world.directory(world.root, b"full")
+    await world.file(full, b"x")
+    with pytest.raises(IsADirectory):
+        await rename(world, b"f", b"d")
+    with pytest.raises(NotADirectory):
+        await rename(world, b"d", b"f")
+    with pytest.raises(DirectoryNotEmpty):
+        await rename(world, b"d", b"full")
+    with pytest.raises(EntryNotFound):
+        await rename(world, b"none", b"f")
+
+
+async def test_a_directory_cannot_move_into_itself_nor_over_what_holds_it(world: World) -> None:
+    outer = await world.directory(world.root, b"d")
+    inner = await world.directory(outer, b"e")
+    await world.directory(inner, b"g")
+    with pytest.raises(InvalidOperation):
+        await world.tree.rename(world.root, b"d", inner, b"x", 0)
+    with pytest.raises(InvalidOperation):
+        await world.tree.rename(world.root, b"d", outer, b"x", 0)
+    with pytest.raises(DirectoryNotEmpty):
+        await world.tree.rename(inner, b"g", world.root, b"d", 0)
+
+
+async def make_tree(world: World) -> tuple[Node, Node, Node]:
+    directory = await world.directory(world.root, b"d")
+    inner = await world.directory(directory, b"e")
+    file = await world.file(inner, b"f", b"abc")
+    await world.others_put("d/h/i", b"others")
+    return directory, inner, file
+
+
+async def test_a_directory_moves_with_everything_below_it(world: World) -> None:
+    directory, inner, file = await make_tree(world)
+    content = world.reopen(file)
+    await rename(world, b"d", b"x")
+    assert await contents(world) == {"x/": 0, "x/e/": 0, "x/e/f": 3, "x/h/i": 6}
+    assert await world.lookup(b"x") is directory
+    assert await world.lookup(b"x", b"e") is inner
+    assert await world.lookup(b"x", b"e", b"f") is file
+    assert content.base is not None
+    assert content.base.key == "x/e/f"
+    assert await world.names(world.root) == [b"x"]
+
+
+async def test_a_directory_replaces_an_empty_one(world: World) -> None:
+    directory, _, _ = await make_tree(world)
+    target = await world.directory(world.root, b"x")
+    await rename(world, b"d", b"x")
+    assert await world.lookup(b"x") is directory
+    assert target.is_removed
+    assert "x/e/f" in await world.keys()
+
+
+async def test_an_implicit_directory_gets_a_marker_by_moving(world: World) -> None:
+    await world.others_put("d/f", b"x")
+    await rename(world, b"d", b"x")
+    assert await world.keys() == ["x/", "x/f"]
+
+
+async def test_unsaved_files_below_follow(world: World) -> None:
+    _directory, inner, file = await make_tree(world)
+    new = await world.open_new(inner, b"new", b"12345")
+    dirty = world.reopen(file, is_writer=True)
+    dirty.put(b"abcdef")
+    await rename(world, b"d", b"x")
+    assert (await contents(world))["x/e/f"] == 6
+    await world.tree.save(new)
+    assert (await contents(world))["x/e/new"] == 5
+    assert not any(key.startswith("d/") for key in await world.keys())
+
+
+async def test_a_failed_copy_leaves_the_old_tree_whole_and_no_copies(world: World) -> None:
+    directory, _, file = await make_tree(world)
+    before = await contents(world)
+    failed = False
+
+    def refuse(operation: str, key: str) -> None:
+        nonlocal failed
+        if key == "x/h/i" and not failed:
+            failed = True
+            raise Transient("no")
+
+    world.store.before = refuse
+    with pytest.raises(Transient):
+        await rename(world, b"d", b"x")
+    assert await contents(world) == before
+    assert await world.lookup(b"d") is directory
+    assert await world.lookup(b"d", b"e", b"f") is file
+    with pytest.raises(EntryNotFound):
+        await world.lookup(b"x")
+
+
+async def test_a_file_whose_copy_is_refused_keeps_its_name(world: World) -> None:
+    node = await world.file(world.root, b"a", b"abc")
+
+    def refuse(operation: str, key: str) -> None:
+        if key == "b":
+            raise AccessDenied("no")
+
+    world.store.before = refuse
+    with pytest.raises(AccessDenied):
+        await rename(world, b"a", b"b")
+    assert await world.lookup(b"a") is node
+    assert await contents(world) == {"a": 3}
+
+
+async def test_a_save_below_waits_for_the_directorys_rename(copying: World) -> None:
+    directory, _, _ = await make_tree(copying)
+    new = await copying.open_new(directory, b"new", b"12345")
+    release = trio.Event()
+    copying.store.before = lambda operation, key: release if operation == "copy" else None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rename, copying, b"d", b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(copying.tree.save, new)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ("write", "d/new") not in copying.store.requests
+        release.set()
+    assert (await contents(copying))["x/new"] == 5
+    assert not any(key.startswith("d/") for key in await copying.keys())
+
+
+async def test_crossed_renames_of_two_directories_end(world: World) -> None:
+    await world.directory(world.root, b"a")
+    await world.directory(world.root, b"b")
+    a, b = await world.lookup(b"a"), await world.lookup(b"b")
+    outcomes: list[str] = []
+
+    async def move(name: bytes, into: Node) -> None:
+        try:
+            await world.tree.rename(world.root, name, into, b"inner", 0)
+            outcomes.append("moved")
+        except InvalidOperation:
+            outcomes.append("refused")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(move, b"a", b)
+        nursery.start_soon(move, b"b", a)
+    assert sorted(outcomes) == ["moved", "refused"]
