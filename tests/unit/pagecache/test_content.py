@@ -328,6 +328,30 @@ async def test_a_stream_goes_on_after_a_passing_failure_of_its_commit(cache, sto
     assert await stored(store) == data
 
 
+async def test_a_stream_whose_file_changed_during_a_failed_commit_is_not_gone_on_with(cache, store):
+    data = bytearray(pattern(4 * PART + 7))
+    content = cache.create()
+    content.target = FixedTarget()
+    await write_all(content, bytes(data))
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    store.failures = {"commit": Transient("busy")}
+    store.gate = trio.Event()
+
+    async def save() -> None:
+        with pytest.raises(Transient):
+            await content.save("k", PLAIN, ABSENT)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(save)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await content.write(10, b"changed")
+        data[10:17] = b"changed"
+        store.gate.set()
+    assert not content.is_streaming
+    await content.save("k", PLAIN, ABSENT)
+    assert await stored(store) == bytes(data)
+
+
 @pytest.mark.parametrize("failing", ["begin", "part 2"])
 async def test_a_stream_that_failed_is_made_good_by_the_save(cache, store, failing):
     data = pattern(5 * PART)
