@@ -106,8 +106,8 @@ class Node:
     write. `is_removed`: its name is gone, handles go on. `is_stale`: others replaced or deleted it.
     `data` is the whole object where a small GET did the stat; the first open takes it (a symlink
     keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those
-    of a directory's entries. `stored_times` are mtime and ctime as the bucket has them, where those
-    of `attributes` may be newer. `attributes` are replaced, never changed in place: others share them.
+    of a directory's entries. `attributes` are replaced, never changed in place: others share them;
+    their mtime and ctime may be newer than `stored_times`, which are those in the bucket.
     """
 
     __slots__ = (

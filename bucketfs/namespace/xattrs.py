@@ -15,7 +15,7 @@ from bucketfs.errors import (
     NotImplementedHere,
     NotPermitted,
 )
-from bucketfs.namespace import acl
+from bucketfs.namespace import aclrules
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.setattr import Changer
 
@@ -62,11 +62,12 @@ class ExtendedAttributes:
             raise EntryExists(f"the extended attribute {name!r} is there already")
         if flags & XATTR_REPLACE and text not in attributes.xattrs:
             raise AttributeNotFound(f"no extended attribute {name!r}")
-        if acl.is_acl(text):
-            mode, xattrs = acl.after_set(attributes.xattrs, attributes.mode, text, value)
+        if aclrules.is_acl(text):
+            attributes = aclrules.after_set(attributes, text, value)
         else:
-            mode, xattrs = attributes.mode, {**attributes.xattrs, text: bytes(value)}
-        await self._changer.apply(node, replace(attributes, mode=mode, xattrs=xattrs))
+            xattrs = {**attributes.xattrs, text: bytes(value)}
+            attributes = replace(attributes, xattrs=xattrs)
+        await self._changer.apply(node, attributes)
 
     async def remove(self, node: Node, name: bytes) -> None:
         """Remove an attribute. Raises: AttributeNotFound, NotImplementedHere."""
@@ -86,7 +87,7 @@ class ExtendedAttributes:
         return os.fsdecode(name)
 
     def _is_served(self, name: bytes) -> bool:
-        return name.startswith(b"user.") or (self._has_acl and acl.is_acl(os.fsdecode(name)))
+        return name.startswith(b"user.") or (self._has_acl and aclrules.is_acl(os.fsdecode(name)))
 
 
 def _check_kind(node: Node, name: bytes) -> None:

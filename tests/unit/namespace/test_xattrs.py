@@ -14,12 +14,29 @@ from bucketfs.errors import (
     InvalidOperation,
     NotImplementedHere,
     NotPermitted,
+    PermissionRefused,
 )
+from bucketfs.namespace import acl
+from bucketfs.namespace.acl import Acl, AclEntry
+from bucketfs.namespace.nodes import Changes
 from bucketfs.namespace.xattrs import XATTR_CREATE, XATTR_REPLACE
 
-from .trees import CALLER, World, make_world
+from .trees import CALLER, World, make_world, mode_of
 
 ACL_NAME = b"system.posix_acl_access"
+DEFAULT_NAME = b"system.posix_acl_default"
+
+FOR_USER_7 = acl.serialise(
+    Acl(
+        (
+            AclEntry(acl.USER_OBJ, 7),
+            AclEntry(acl.USER, 6, 7),
+            AclEntry(acl.GROUP_OBJ, 5),
+            AclEntry(acl.MASK, 6),
+            AclEntry(acl.OTHER, 0),
+        )
+    )
+)
 
 
 @pytest.fixture
@@ -86,3 +103,40 @@ async def test_only_files_and_directories_have_them(world: World) -> None:
     with pytest.raises(NotPermitted):
         await world.tree.xattrs.set(fifo, b"user.a", b"x")
     await world.tree.xattrs.set(await world.directory(world.root, b"d"), b"user.a", b"x")
+
+
+@pytest.fixture
+def acl_world(nursery: trio.Nursery) -> World:
+    return make_world(nursery, has_acl=True)
+
+
+async def test_an_acl_shows_in_the_mode_and_follows_chmod(acl_world: World) -> None:
+    tree = acl_world.tree
+    node = await acl_world.file(acl_world.root, b"f")
+    await tree.xattrs.set(node, ACL_NAME, FOR_USER_7)
+    assert mode_of(node) == 0o760
+    await tree.change(node, Changes(mode=0o640), CALLER)
+    changed = acl.parse(await tree.xattrs.get(node, ACL_NAME))
+    assert changed is not None
+    assert changed.mode_bits() == 0o640
+    assert await tree.xattrs.list(node) == [ACL_NAME]
+
+
+async def test_an_acl_that_the_mode_can_say_is_not_kept(acl_world: World) -> None:
+    node = await acl_world.file(acl_world.root, b"f")
+    await acl_world.tree.xattrs.set(node, ACL_NAME, acl.serialise(acl.from_mode(0o604)))
+    assert mode_of(node) == 0o604
+    assert await acl_world.tree.xattrs.list(node) == []
+
+
+async def test_a_default_acl_is_inherited(acl_world: World) -> None:
+    tree = acl_world.tree
+    directory = await acl_world.directory(acl_world.root, b"d")
+    await tree.xattrs.set(directory, DEFAULT_NAME, FOR_USER_7)
+    file = await acl_world.file(directory, b"f")
+    inner = await acl_world.directory(directory, b"e")
+    assert mode_of(file) == 0o640, "0644 as asked for, less what the ACL does not give"
+    assert await tree.xattrs.list(file) == [ACL_NAME]
+    assert await tree.xattrs.get(inner, DEFAULT_NAME) == FOR_USER_7
+    with pytest.raises(PermissionRefused):
+        await tree.xattrs.set(file, DEFAULT_NAME, FOR_USER_7)
