@@ -13,6 +13,9 @@ PRIVATE = ".bucketfs"
 MAX_NAME = 255
 """Bytes of one name (Linux's NAME_MAX)."""
 
+MAX_KEY = 4000
+"""Bytes of a key: with the folder's own path still inside PATH_MAX, for the tools that look in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -25,6 +28,8 @@ class Place:
 
 def place_of(key: str, operation: str) -> Place:
     """Return where `key` is. Raises: InvalidKey for a key that no file can have."""
+    if len(key_bytes(key)) > MAX_KEY:
+        raise InvalidKey(f"longer than {MAX_KEY} bytes", key=key, operation=operation)
     is_marker = key.endswith("/")
     names = tuple((key[:-1] if is_marker else key).split("/"))
     for name in names:

@@ -24,7 +24,7 @@ from bucketfs.errors import (
 )
 from bucketfs.storage.directory.failures import NOT_THERE, storage_error
 from bucketfs.storage.directory.folder import DIRECTORY, FILE, Draft, Folder, write_all
-from bucketfs.storage.directory.labels import Label, label_of, suitable_labels
+from bucketfs.storage.directory.labels import Label, Labels, label_of
 from bucketfs.storage.directory.layout import Place, place_of
 from bucketfs.storage.directory.markers import ATTEMPTS, Markers, marker_info
 from bucketfs.storage.interface import (
@@ -41,10 +41,10 @@ from bucketfs.storage.interface import (
 class Objects:
     """The objects of one folder. Methods block; they may run in any threads at the same time."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, labels: Labels) -> None:
         self.folder = folder
-        self.labels = suitable_labels(folder)
-        self._markers = Markers(folder, self.labels)
+        self.labels = labels
+        self._markers = Markers(folder, labels)
 
     @contextmanager
     def reporting(self, key: str | None, operation: str) -> Iterator[None]:

@@ -17,7 +17,8 @@ from bucketfs.errors import (
     StorageError,
 )
 from bucketfs.storage.directory.folder import Folder
-from bucketfs.storage.directory.labels import MAX_METADATA
+from bucketfs.storage.directory.labels import MAX_METADATA, Labels, suitable_labels
+from bucketfs.storage.directory.layout import MAX_KEY
 from bucketfs.storage.directory.listing import Listings
 from bucketfs.storage.directory.objects import Objects
 from bucketfs.storage.directory.upload import MAX_PARTS, Uploads
@@ -55,7 +56,7 @@ CAPABILITIES = Capabilities(
     max_parts=MAX_PARTS,
     max_copy=MAX_FILE,
     max_metadata=MAX_METADATA,
-    max_key=4000,
+    max_key=MAX_KEY,
 )
 
 
@@ -67,19 +68,20 @@ class DirectoryStore:
     have are absent; a file and a directory of one name cannot both be there (InvalidKey).
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, labels: Labels | None = None) -> None:
         self._folder = folder
         self._limiter = trio.CapacityLimiter(THREADS)
         # Reads wait where memory is short; the writes that free it must not wait behind them.
         self._reads = trio.CapacityLimiter(THREADS)
-        self._objects = Objects(folder)
+        self._objects = Objects(folder, labels or suitable_labels(folder))
         self._listings = Listings(folder, self._objects.labels)
         self._uploads = Uploads(self._objects)
 
     @classmethod
     async def open(cls, path: Path, *, is_durable: bool = True) -> DirectoryStore:
         """Open the bucket in `path`. Raises: BucketNotFound, ConfigurationError, AccessDenied."""
-        return await trio.to_thread.run_sync(_opened, path, is_durable)
+        folder = await trio.to_thread.run_sync(open_folder, path, is_durable)
+        return cls(folder)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -223,7 +225,8 @@ class DirectoryUpload:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
 
 
-def _opened(path: Path, is_durable: bool) -> DirectoryStore:
+def open_folder(path: Path, is_durable: bool) -> Folder:
+    """Open a bucket's folder. Raises: BucketNotFound, ConfigurationError, AccessDenied."""
     try:
         # The bucket's folder itself may be reached over a symbolic link; nothing below it.
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -236,4 +239,4 @@ def _opened(path: Path, is_durable: bool) -> DirectoryStore:
         raise AccessDenied(f"the folder {path} may not be read", operation="open") from exc
     except OSError as exc:
         raise InvalidKey(f"{path}: {exc.strerror}", operation="open") from exc
-    return DirectoryStore(Folder(root, is_durable=is_durable))
+    return Folder(root, is_durable=is_durable)

@@ -1,0 +1,116 @@
+"""The stores that the one contract suite runs over, and where a server is known to differ."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from bucketfs.storage.decorated import DecoratedStore
+from bucketfs.storage.directory import DirectoryStore
+from bucketfs.storage.directory.labels import SidecarLabels
+from bucketfs.storage.directory.store import open_folder
+from bucketfs.storage.interface import Capabilities, ObjectStore
+from bucketfs.storage.memory import MemoryStore
+from bucketfs.storage.metered import Metered
+from bucketfs.storage.opening import StoreOptions, open_store
+from bucketfs.storage.prefixed import Prefixed
+from bucketfs.storage.retrying import Retrying
+from bucketfs.storage.throttled import Throttled
+from tests.contract.deviations import DEVIATIONS
+from tests.servers.s3_server import RunningS3
+
+SERVERS = ("radosgw", "moto", "rclone", "juicefs")
+FOLDERS = ("directory", "sidecars")
+DECORATED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
+    "memory": lambda store: store,
+    "decorated": DecoratedStore,
+    "metered": Metered,
+    "throttled": lambda store: Throttled(store, 2),
+    "retrying": Retrying,
+    "prefixed": lambda store: Prefixed(store, "some/place/"),
+}
+KINDS = (*DECORATED, *FOLDERS, *SERVERS)
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a server is known to do differently: strictly, so that a cure shows."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        kind = callspec.params.get("kind") if callspec else None
+        for pattern, reason in DEVIATIONS.get(kind or "", {}).items():
+            if fnmatch(item.name.replace(f"{kind}-", ""), pattern):
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of store."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def server(kind: str, request: pytest.FixtureRequest) -> RunningS3 | None:
+    """The server of a kind that has one."""
+    if kind not in SERVERS:
+        return None
+    running: RunningS3 = request.getfixturevalue(kind)
+    return running
+
+
+@pytest.fixture(scope="module")
+def bucket(server: RunningS3 | None) -> str | None:
+    """A bucket on the server that only this module uses."""
+    return server.make_bucket() if server else None
+
+
+@pytest.fixture
+async def store(
+    kind: str, server: RunningS3 | None, bucket: str | None, tmp_path: Path
+) -> AsyncIterator[ObjectStore]:
+    """The store under test; closed at the end."""
+    if server is not None:
+        opened = await open_store(f"s3://{bucket}", options_for(server))
+    elif kind in FOLDERS:
+        opened = opened_folder(tmp_path, with_sidecars=kind == "sidecars")
+    else:
+        opened = DECORATED[kind](MemoryStore(capabilities=SMALL_PARTS))
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def root() -> str:
+    """A prefix that only this test uses (a server's bucket is the whole module's)."""
+    return f"test-{next(_numbers)}/"
+
+
+SMALL_PARTS = Capabilities(
+    append=True, part_copy=True, move=True, conditional_write=True, batch_delete=1000, min_part=5
+)
+
+
+def options_for(server: RunningS3, secret_key: str | None = None) -> StoreOptions:
+    """Return how to open a bucket of `server`, with a wrong secret where one is given."""
+    environment = dict(server.environment)
+    if secret_key is not None:
+        environment["AWS_SECRET_ACCESS_KEY"] = secret_key
+    return StoreOptions(
+        endpoint=server.endpoint,
+        region="us-east-1",
+        addressing="path",
+        timeout_s=20,
+        environment=environment,
+    )
+
+
+def opened_folder(path: Path, *, with_sidecars: bool) -> DirectoryStore:
+    """Return a store over a folder, with sidecars as on a file system without attributes."""
+    folder = open_folder(path, is_durable=False)
+    return DirectoryStore(folder, SidecarLabels(folder) if with_sidecars else None)
