@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import cast
 
 import trio
 
@@ -114,7 +115,8 @@ class Dentries:
             return
         changes = directory.entry_changes
         local = {name: node for name, node in directory.children.items() if node.is_pinned}
-        async with aclosing(self.finder.entries(prefix_of(directory))) as entries:
+        listing = cast("AsyncGenerator[Entry, None]", self.finder.entries(prefix_of(directory)))
+        async with aclosing(listing) as entries:
             async for entry in entries:
                 local.pop(entry.name, None)
                 yield self._child(directory, entry, changes)
