@@ -200,7 +200,7 @@ async def run(folder: Path, capabilities: Capabilities, operations: list, seed: 
 
 
 @pytest.mark.parametrize("capabilities", [LIMITS, NO_COPY], ids=["copies", "rewrites"])
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(operations=OPERATIONS, seed=st.integers(0, 1000))
 def test_a_content_is_a_bytearray(tmp_path_factory, capabilities, operations, seed):
     folder = tmp_path_factory.mktemp("cache")
