@@ -132,3 +132,38 @@ async def test_bytes_that_became_clean_are_reclaimed_for_those_who_wait() -> Non
             clean = 6
             budget.became_clean()
     assert budget.used_bytes == 10
+
+
+async def test_threads_that_ask_for_memory_at_once_cause_one_reclaim() -> None:
+    budget = Budget(10)
+    asked: list[int] = []
+
+    def reclaimer(count: int) -> int:
+        asked.append(count)
+        return 0
+
+    budget.add_reclaimer(reclaimer)
+    token = trio.lowlevel.current_trio_token()
+    for _ in range(5):
+        budget.reclaim_soon(3, token)
+    await trio.testing.wait_all_tasks_blocked()
+    assert asked == [3]
+
+
+async def test_a_task_that_waits_asks_again_for_what_became_idle(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    budget = Budget(10)
+    await budget.take(10)
+    idle_after_s = trio.current_time() + 3
+
+    def reclaimer(count: int) -> int:
+        if trio.current_time() < idle_after_s:
+            return 0
+        budget.give(count)
+        return count
+
+    budget.add_reclaimer(reclaimer)
+    with trio.fail_after(10):
+        await budget.take(4)
+    assert budget.used_bytes == 10
