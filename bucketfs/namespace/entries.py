@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from bucketfs.errors import EntryExists, EntryNotFound, InvalidOperation, ObjectExists
-from bucketfs.namespace import aclrules
+from bucketfs.namespace import acl
 from bucketfs.namespace.attributes import Attributes, is_special
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places, place_of
@@ -149,6 +149,6 @@ class Entries:
         if not stat.S_ISDIR(mode) and is_executable_setgid and not caller.may_set_group_id(gid):
             mode &= ~stat.S_ISGID
         xattrs: dict[str, bytes] = {}
-        if self._has_acl:
-            mode, xattrs = aclrules.inherited(parent.attributes.xattrs, mode)
+        if self._has_acl and not stat.S_ISLNK(mode):
+            mode, xattrs = acl.inherit(parent.attributes.xattrs, mode)
         return Attributes(mode, caller.uid, gid, now, now, now, rdev, xattrs)

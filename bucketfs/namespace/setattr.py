@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 from dataclasses import replace
 
-from bucketfs.namespace import aclrules
+from bucketfs.namespace import acl
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.nodes import Caller, Changes, Node
 from bucketfs.namespace.saving import Saver
@@ -28,8 +28,9 @@ class Changer:
     async def change(self, node: Node, changes: Changes, caller: Caller) -> None:
         """Carry out chmod, chown and utimens. Raises: ReadOnly, ObjectChanged, StorageError."""
         attributes = changed(node.attributes, changes, caller)
-        if self._has_acl and changes.mode is not None:
-            attributes = aclrules.after_chmod(attributes)
+        if self._has_acl and changes.mode is not None and attributes.xattrs:
+            xattrs = acl.after_chmod(attributes.xattrs, attributes.mode)
+            attributes = replace(attributes, xattrs=xattrs)
         is_timed = changes.atime_ns is not None or changes.mtime_ns is not None
         await self.apply(node, attributes, is_timed=is_timed)
 

@@ -15,7 +15,7 @@ from bucketfs.errors import (
     NotImplementedHere,
     NotPermitted,
 )
-from bucketfs.namespace import aclrules
+from bucketfs.namespace import acl
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.setattr import Changer
 
@@ -62,12 +62,11 @@ class ExtendedAttributes:
             raise EntryExists(f"the extended attribute {name!r} is there already")
         if flags & XATTR_REPLACE and text not in attributes.xattrs:
             raise AttributeNotFound(f"no extended attribute {name!r}")
-        if aclrules.is_acl(text):
-            attributes = aclrules.after_set(attributes, text, value)
+        if acl.is_acl(text):
+            mode, xattrs = acl.after_set(attributes.xattrs, attributes.mode, text, value)
         else:
-            xattrs = {**attributes.xattrs, text: bytes(value)}
-            attributes = replace(attributes, xattrs=xattrs)
-        await self._changer.apply(node, attributes)
+            mode, xattrs = attributes.mode, {**attributes.xattrs, text: bytes(value)}
+        await self._changer.apply(node, replace(attributes, mode=mode, xattrs=xattrs))
 
     async def remove(self, node: Node, name: bytes) -> None:
         """Remove an attribute. Raises: AttributeNotFound, NotImplementedHere."""
@@ -87,10 +86,12 @@ class ExtendedAttributes:
         return os.fsdecode(name)
 
     def _is_served(self, name: bytes) -> bool:
-        return name.startswith(b"user.") or (self._has_acl and aclrules.is_acl(os.fsdecode(name)))
+        return name.startswith(b"user.") or (self._has_acl and acl.is_acl(os.fsdecode(name)))
 
 
 def _check_kind(node: Node, name: bytes) -> None:
-    """Refuse `user.` attributes where Linux has none: links, fifos, sockets, devices."""
+    """Refuse what Linux refuses: `user.` on links, fifos, sockets, devices; ACLs of links."""
+    if node.kind == stat.S_IFLNK and acl.is_acl(os.fsdecode(name)):
+        raise NotImplementedHere("symlinks have no ACL")
     if name.startswith(b"user.") and node.kind not in (stat.S_IFREG, stat.S_IFDIR):
         raise NotPermitted("only files and directories have user attributes")
