@@ -53,8 +53,13 @@ class FailingStore(MemoryStore):
         super().__init__(capabilities=capabilities)
         self.random = random.Random(seed)
 
+    async def wait(self) -> None:
+        """Let other tasks run while a request is under way."""
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+
     async def trouble(self) -> None:
-        await trio.lowlevel.checkpoint()
+        await self.wait()
         if self.random.random() < self.rate:
             raise Transient("made to fail")
 
@@ -63,6 +68,7 @@ class FailingStore(MemoryStore):
         return FailingUpload(self, upload.upload_id)
 
     async def write(self, key, body, attributes, precondition=None) -> ObjectInfo:
+        await self.wait()
         if self.is_broken:
             raise Transient("broken")
         return await super().write(key, body, attributes, precondition)
@@ -80,6 +86,7 @@ class FailingUpload(MemoryUpload):
         return await super().add_part(number, body)
 
     async def commit(self, parts, precondition=None) -> ObjectInfo:
+        await self.failing.wait()
         if self.failing.is_broken:
             raise Transient("broken")
         return await super().commit(parts, precondition)
@@ -146,6 +153,8 @@ class Machine:
             nursery.start_soon(save)
             await task.wait()
             if is_written_meanwhile:
+                for _ in range(self.random.randrange(12)):
+                    await trio.lowlevel.checkpoint()
                 await self.write(self.random.randrange(60 * KIB), 3 * KIB)
                 await self.append(3, 5 * KIB)
         self.store.is_broken = False
