@@ -62,7 +62,8 @@ def _step(chance: random.Random, path: Path, other: Path) -> None:
 
 def _seen(top: Path) -> dict[str, bytes]:
     found = {}
-    for folder, _, names in os.walk(top):
+    for folder, directories, names in os.walk(top):
+        directories[:] = [name for name in directories if name != ".bucketfs"]
         for name in names:
             path = Path(folder) / name
             data = path.read_bytes()

@@ -70,9 +70,8 @@ def test_a_cold_mount_shows_the_same_tree(
         run("cp", "-a", real_tree, mount.path / "copy")
     with mounted(url, tmp_path, name="second") as mount:
         copy = mount.path / "copy"
-        assert run("find", copy, "-type", "l") == run("find", real_tree, "-type", "l").replace(
-            str(real_tree), str(copy)
-        )
+        links = run("find", ".", "-type", "l", cwd=copy).splitlines()
+        assert sorted(links) == sorted(run("find", ".", "-type", "l", cwd=real_tree).splitlines())
         run("diff", "-r", "--no-dereference", real_tree, copy)
         changes = run("rsync", "-ain", f"{real_tree}/", f"{copy}/")
         assert changes == ""

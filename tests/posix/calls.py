@@ -43,7 +43,7 @@ def outcome(
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     assert 0 <= code < 255, f"the child of {function} ended with {code}"
-    return OK if code == 0 else errno.errorcode[code]
+    return OK if code == 0 else errno.errorcode[code].replace("EOPNOTSUPP", "ENOTSUP")
 
 
 def _run_in_child(

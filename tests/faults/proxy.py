@@ -1,0 +1,139 @@
+"""An HTTP proxy in front of a test server that fails on demand: 503, cuts, silence, resets."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please</Message></Error>"
+
+SKIPPED = ("connection", "transfer-encoding", "content-length")
+
+Rule = Callable[[str, str], str | None]
+"""From method and path to None (forward), "503", "reset", "cut", "lost" or "hang"."""
+
+
+@dataclass
+class FaultyServer:
+    """Where the proxy listens, and the rule that it follows; `seen` counts the requests."""
+
+    url: str
+    rule: Rule = field(default=lambda method, path: None)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def fail_next(self, count: int, fault: str, method: str = "") -> None:
+        """Let the next `count` requests (of `method`, if given) meet `fault`."""
+        left = [count]
+        lock = threading.Lock()
+
+        def rule(this: str, path: str) -> str | None:
+            with lock:
+                if left[0] <= 0 or (method and this != method):
+                    return None
+                left[0] -= 1
+                return fault
+
+        self.rule = rule
+
+    def fail_always(self, fault: str, method: str = "") -> None:
+        """Let every request (of `method`, if given) meet `fault` until `heal`."""
+        self.rule = lambda this, path: fault if not method or this == method else None
+
+    def heal(self) -> None:
+        """Forward everything again."""
+        self.rule = lambda method, path: None
+
+
+@contextmanager
+def faulty(backend: str) -> Iterator[FaultyServer]:
+    """Run a proxy before `backend` (http://host:port) for the time of the block."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    state = FaultyServer(f"http://127.0.0.1:{server.server_address[1]}")
+    server.state = state  # type: ignore[attr-defined]
+    server.backend = urlsplit(backend).netloc  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        state.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+    def _handle(self) -> None:
+        state: FaultyServer = self.server.state  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        state.seen.append((self.command, self.path))
+        fault = state.rule(self.command, self.path)
+        if fault == "503":
+            self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+        elif fault == "reset":
+            self._reset()
+        elif fault == "hang":
+            state.released.wait(60)
+            self._reset()
+        else:
+            self._forward(body, fault)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
+
+    def _forward(self, body: bytes, fault: str | None) -> None:
+        backend: str = self.server.backend  # type: ignore[attr-defined]
+        connection = http.client.HTTPConnection(backend, timeout=60)
+        try:
+            connection.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in self.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            data = answer.read()
+            headers = answer.getheaders()
+        finally:
+            connection.close()
+        if fault == "lost":
+            self._reset()
+        elif fault == "cut" and len(data) > 1:
+            self._answer(answer.status, headers, data, cut=len(data) // 2)
+        else:
+            self._answer(answer.status, headers, data)
+
+    def _answer(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, cut: int | None = None
+    ) -> None:
+        self.send_response_only(status)
+        is_head = self.command == "HEAD"
+        for name, value in headers:
+            if name.lower() not in SKIPPED or (is_head and name.lower() == "content-length"):
+                self.send_header(name, value)
+        if not is_head and status not in (204, 304):
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if not is_head:
+            self.wfile.write(data[:cut])
+        if cut is not None:
+            self._reset()
+
+    def _reset(self) -> None:
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
