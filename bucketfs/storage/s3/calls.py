@@ -43,6 +43,8 @@ class Calls:
         payload: Payload,
     ) -> None:
         self.address = address
+        self.lacks_part_copy = False
+        """Set by whoever sees that this server cannot copy parts."""
         self._client = client
         self._credentials = credentials
         self._region = region

@@ -62,8 +62,7 @@ class Copier:
             info = await self._copy_whole(found, target, attributes)
         else:
             info = await self._copy_parts(found, target, attributes)
-        self._guard.wrote(info)
-        return info
+        return await self._guard.wrote(info)
 
     async def _copy_whole(
         self, source: ObjectInfo, target: str, attributes: ObjectAttributes | None

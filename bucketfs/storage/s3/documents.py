@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import ParseError
 from xml.parsers import expat
@@ -111,14 +111,14 @@ def _forbid_doctype(name: str, system: str | None, public: str | None, _: bool) 
     raise DTDForbidden(name, system, public)
 
 
-def parse_fields(text: bytes, root: str) -> dict[str, str]:
-    """Return the direct children of a document whose root is `root`.
+def parse_fields(text: bytes, *roots: str) -> dict[str, str]:
+    """Return the direct children of a document.
 
-    Raises: ConfusedServer.
+    Its root is one of `roots`: not all servers use Amazon's name. Raises: ConfusedServer.
     """
     name, fields = parse_any(text)
-    if name != root:
-        raise ConfusedServer(f"{root} was expected, {name or 'no XML'} came")
+    if name not in roots:
+        raise ConfusedServer(f"{roots[0]} was expected, {name or 'no XML'} came")
     return fields
 
 
@@ -131,12 +131,14 @@ def parse_any(text: bytes) -> tuple[str, dict[str, str]]:
     return _local(tree.tag), {_local(child.tag): (child.text or "").strip() for child in tree}
 
 
-def parse_items(text: bytes, root: str, item: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Return the children of a document, and the children of each of its `item`s.
+def parse_items(
+    text: bytes, roots: Sequence[str], item: str
+) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Return what `parse_fields` does, and the children of each of the document's `item`s.
 
     Raises: ConfusedServer.
     """
-    fields = parse_fields(text, root)
+    fields = parse_fields(text, *roots)
     tree = fromstring(text, forbid_dtd=True)
     items = [
         {_local(field.tag): field.text or "" for field in child}

@@ -43,13 +43,25 @@ class Guard:
         # None: not known yet. Elsewhere than at Amazon only writes teach; see `write`.
         self._keeps_absent: bool | None = True if is_native else None
         self._keeps_version: bool | None = True if is_native else None
+        # Gateways to file systems may answer a PUT with another ETag than they show afterwards.
+        self._tells_version: bool | None = True if is_native else None
         self._recent: TTLCache[str, ObjectInfo] = TTLCache(
             _RECENT_KEYS, _RECENT_S, timer=trio.current_time
         )
 
-    def wrote(self, info: ObjectInfo) -> None:
-        """Remember that this store itself has just made `info`."""
+    async def wrote(self, info: ObjectInfo) -> ObjectInfo:
+        """Remember that this store itself has just made `info`; return what the server shows.
+
+        One HEAD after the first write learns whether that is the same; if not, one after each.
+        """
+        if self._tells_version is not True:
+            shown = await self.stat(info.key)
+            if self._tells_version is None and shown.size == info.size:
+                self._tells_version = shown.version == info.version
+            if shown.size == info.size:
+                info = shown
         self._recent[info.key] = info
+        return info
 
     def removed(self, key: str) -> None:
         """Forget what was known of `key`."""
@@ -74,10 +86,9 @@ class Guard:
         else:
             await self.check(key, precondition)
             info = await put({})
-            if size <= _SMALL_BYTES:
+            if size <= _SMALL_BYTES and has_etag(info.version):
                 info = await self._learn(precondition, put, info)
-        self.wrote(info)
-        return info
+        return await self.wrote(info)
 
     async def check(self, key: str, precondition: Precondition) -> None:
         """Compare the object at `key` now. Raises: ObjectExists, ObjectChanged."""

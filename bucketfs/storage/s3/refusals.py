@@ -125,6 +125,8 @@ def refusal(
             sent=code not in _NOT_DONE,
         )
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, InvalidRequest)
+    if code == "SignatureDoesNotMatch" and key is not None and not _is_text(key):
+        kind = InvalidKey  # MinIO and rclone sign another text of a key that is not UTF-8.
     if status == 404 and code not in _BY_CODE:
         kind = BucketNotFound if key is None else ObjectNotFound
     return kind(message, key=key, operation=operation, request_id=request_id)
@@ -134,6 +136,10 @@ def _is_transient(status: int, code: str) -> bool:
     if code in _THROTTLED or code in _NOT_DONE or code in _TRANSIENT or status in (408, 429):
         return True
     return status >= 500 and status not in _BY_STATUS and code not in _BY_CODE
+
+
+def _is_text(key: str) -> bool:
+    return not any("\udc80" <= char <= "\udcff" for char in key)
 
 
 def _document(response: Response) -> dict[str, str]:

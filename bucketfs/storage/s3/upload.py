@@ -1,4 +1,8 @@
-"""S3Upload: one multipart upload."""
+"""S3Upload: one multipart upload.
+
+Radosgw 16 ignores `x-amz-copy-source-if-match`. So elsewhere than at Amazon a source of parts is
+compared by a HEAD before its first part and again before the commit: no object of mixed versions.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,7 @@ class S3Upload:
         self._bucket = bucket
         self._key = key
         self._attributes = attributes
+        self._sources: dict[str, Version] = {}
 
     async def add_part(self, number: int, body: Body) -> Part:
         """Send part `number`. Raises: ObjectNotFound where the upload is gone."""
@@ -60,6 +65,9 @@ class S3Upload:
         self, number: int, source: str, start: int, length: int, version: Version
     ) -> Part:
         """Make part `number` of `source`'s bytes. Raises: ObjectChanged, NotSupported."""
+        if not self._guard.is_native and self._sources.get(source) != version:
+            await self._guard.check(source, Precondition(version))
+            self._sources[source] = version
         headers = {
             **copy_source(self._bucket, source, version),
             "x-amz-copy-source-range": f"bytes={start}-{start + length - 1}",
@@ -72,6 +80,7 @@ class S3Upload:
         tag = fields.get("ETag", "").strip('"')
         if root != "CopyPartResult" or not tag:
             # A server that does not know the header took an empty body for the part.
+            self._calls.lacks_part_copy = True
             raise NotSupported(
                 "the server does not copy parts", key=self._key, operation="copy_part"
             )
@@ -88,7 +97,9 @@ class S3Upload:
                 self._key,
                 query=[("uploadId", self.upload_id), ("part-number-marker", marker)],
             )
-            fields, items = parse_items(response.body, "ListPartsResult", "Part")
+            fields, items = parse_items(
+                response.body, ("ListPartsResult", "ListPartsResponse"), "Part"
+            )
             try:
                 parts += [
                     Part(
@@ -115,8 +126,8 @@ class S3Upload:
         headers: Mapping[str, str] = {}
         if precondition is not None and self._guard.is_native:
             headers = self._guard.native_headers(precondition)
-        elif precondition is not None:
-            await self._guard.check(self._key, precondition)
+        else:
+            await self._check_all(precondition)
         try:
             info = await self._complete(parts, headers)
         except ObjectNotFound:
@@ -127,8 +138,7 @@ class S3Upload:
             raise ObjectExists(
                 "an object is there already", key=self._key, operation="commit"
             ) from exc
-        self._guard.wrote(info)
-        return info
+        return await self._guard.wrote(info)
 
     async def abort(self) -> None:
         """Drop the upload; one that is gone already is no error."""
@@ -136,6 +146,14 @@ class S3Upload:
             await self._calls.send("DELETE", "abort", self._key, query=self._query())
         except ObjectNotFound:
             return
+
+    async def _check_all(self, precondition: Precondition | None) -> None:
+        if precondition is not None:
+            await self._guard.check(self._key, precondition)
+        for source, version in self._sources.items():
+            expected = Precondition(version)
+            if (source, expected) != (self._key, precondition):
+                await self._guard.check(source, expected)
 
     async def _complete(self, parts: Sequence[Part], headers: Mapping[str, str]) -> ObjectInfo:
         response = await self._calls.send(
@@ -148,7 +166,9 @@ class S3Upload:
             is_repeatable=not headers,
         )
         self._calls.check_document(response, "commit", self._key)
-        fields = parse_fields(response.body, "CompleteMultipartUploadResult")
+        fields = parse_fields(
+            response.body, "CompleteMultipartUploadResult", "CompleteMultipartUpload"
+        )
         if not fields.get("ETag"):
             return await self._guard.stat(self._key)
         modified_ns = seconds_ns(response.headers.get("date"))
@@ -193,7 +213,7 @@ async def begin_upload(
         query=[("uploads", "")],
         headers=attribute_headers(attributes),
     )
-    fields = parse_fields(response.body, "InitiateMultipartUploadResult")
+    fields = parse_fields(response.body, "InitiateMultipartUploadResult", "InitiateMultipartUpload")
     if not fields.get("UploadId"):
         raise ConfusedServer("an upload got no id", key=key, operation="begin_upload")
     return S3Upload(calls, guard, bucket, key, attributes, fields["UploadId"])
