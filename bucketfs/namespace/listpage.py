@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bucketfs.namespace import keys
 from bucketfs.storage.interface import ListPage, ObjectInfo
+from bucketfs.storage.key_order import key_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +57,23 @@ class PageReader:
         for info in (*waiting, *page.objects):
             if info.key == self._prefix:
                 self.marker = info
-            elif end is None or info.key + "/" <= end:
+            elif end is None or key_bytes(info.key + "/") <= end:
                 lines.append((info.key, Line(self._name(info.key), info)))
             else:
                 self._waiting.append(info)
-        lines.sort(key=lambda line: line[0])
+        lines.sort(key=lambda line: key_bytes(line[0]))
         return [line for _, line in lines]
 
     def _name(self, key: str) -> str:
         is_shadowed = key + "/" in self._directories
         return keys.shown_file(key[len(self._prefix) :], is_shadowed=is_shadowed)
 
-    def _end(self, page: ListPage) -> str | None:
+    def _end(self, page: ListPage) -> bytes | None:
         """Return the key up to which the listing is known; None: it is known to its end."""
         if page.next_marker is None:
             return None
         if not self._is_ordered:
-            return ""
+            return b""
         last_object = page.objects[-1].key if page.objects else ""
         last_prefix = page.prefixes[-1] if page.prefixes else ""
-        return max(last_object, last_prefix)
+        return max(key_bytes(last_object), key_bytes(last_prefix))
