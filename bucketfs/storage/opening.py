@@ -41,8 +41,9 @@ RETRY_TIMEOUTS = 3
 class StoreOptions:
     """What a URL does not say. None: as the environment and the AWS files say, or the default.
 
-    `timeout_s` is how long one request may wait for the server; `concurrency` how many requests
-    are in flight. `is_durable` False lets a folder acknowledge what is not on the disk yet.
+    `timeout_s` is how long one request may wait for the server; `attempts` how often it is sent
+    where it failed for the moment; `concurrency` how many are in flight. `is_durable` False lets
+    a folder acknowledge what is not on the disk yet.
     """
 
     endpoint: str | None = None
@@ -51,6 +52,7 @@ class StoreOptions:
     profile: str | None = None
     payload: str = "auto"
     timeout_s: float = 60.0
+    attempts: int = 8
     concurrency: int = 16
     is_durable: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
@@ -135,7 +137,9 @@ async def _open_s3(bucket: str, options: StoreOptions) -> tuple[S3Store, Retryin
         payload=payload,
     )
     throttled = Throttled(Metered(store), options.concurrency)
-    return store, Retrying(throttled, timeout_s=RETRY_TIMEOUTS * options.timeout_s)
+    return store, Retrying(
+        throttled, attempts=options.attempts, timeout_s=RETRY_TIMEOUTS * options.timeout_s
+    )
 
 
 async def _checked(store: CheckedStore, decorated: Retrying, prefix: str) -> ObjectStore:

@@ -106,6 +106,7 @@ def options_for(server: RunningS3, secret_key: str | None = None) -> StoreOption
         region="us-east-1",
         addressing="path",
         timeout_s=20,
+        attempts=3,
         environment=environment,
     )
 
