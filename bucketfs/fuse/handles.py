@@ -85,7 +85,7 @@ class FileHandle:
     def __init__(self, node: Node, content: OpenBytes, flags: int) -> None:
         self.node = node
         self.content = content
-        self.is_writer = flags & os.O_ACCMODE != os.O_RDONLY
+        self.is_writer = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
         self.is_appending = bool(flags & os.O_APPEND)
 
 
@@ -194,7 +194,21 @@ class Handles:
         await self._tree.refresh(node)
         if node.is_stale:
             raise StaleHandle(f"{node.name!r} was replaced or deleted by others")
-        return self.opened(node, flags)
+        number = self.opened(node, flags)
+        if flags & os.O_TRUNC:
+            # libfuse asks for FUSE_ATOMIC_O_TRUNC: the kernel sends no setattr of its own.
+            try:
+                await self._empty(self.file(number))
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self.close(number)
+                raise
+        return number
+
+    async def _empty(self, handle: FileHandle) -> None:
+        if handle.content.size:
+            await handle.content.truncate(0)
+        self._tree.touched(handle.node)
 
     def opened(self, node: Node, flags: int) -> HandleNumber:
         """Open a file whose node is known to be current (just made, or refreshed)."""
