@@ -55,13 +55,22 @@ class Guard:
         One HEAD after the first write learns whether that is the same; if not, one after each.
         """
         if self._tells_version is not True:
-            shown = await self.stat(info.key)
-            if self._tells_version is None and shown.size == info.size:
-                self._tells_version = shown.version == info.version
-            if shown.size == info.size:
-                info = shown
+            info = await self._shown(info)
         self._recent[info.key] = info
         return info
+
+    async def _shown(self, info: ObjectInfo) -> ObjectInfo:
+        try:
+            shown = await self.stat(info.key)
+        except (Transient, ObjectNotFound):
+            if self._tells_version is False:
+                raise
+            return info  # The write itself was acknowledged; a later one will teach.
+        if shown.size != info.size:
+            return info  # Somebody else was quicker.
+        if self._tells_version is None:
+            self._tells_version = shown.version == info.version
+        return shown
 
     def removed(self, key: str) -> None:
         """Forget what was known of `key`."""

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bucketfs.errors import ObjectChanged, ObjectExists
+from bucketfs.errors import ObjectChanged, ObjectExists, Transient
 from bucketfs.storage.interface import (
     ABSENT,
     BytesBody,
@@ -111,6 +111,17 @@ async def test_a_server_that_shows_another_etag_than_it_answered_is_asked_after_
     guard = Guard(stat, is_native=False)
     for _ in range(2):
         assert (await guard.write("k", 1, None, put)).version == "shown"
+
+
+async def test_a_write_that_was_acknowledged_does_not_fail_by_the_look_after_it() -> None:
+    async def stat(key: str) -> ObjectInfo:
+        raise Transient("no answer")
+
+    async def put(conditions: object) -> ObjectInfo:
+        return ObjectInfo("k", 1, Version("answered"), 0)
+
+    guard = Guard(stat, is_native=False)
+    assert (await guard.write("k", 1, None, put)).version == "answered"
 
 
 async def test_native_conditions_are_headers_from_the_first_write() -> None:
