@@ -235,7 +235,7 @@ class Finder:
     async def _ask_name(self, prefix: str, name: str, now_s: float) -> Answer:
         if keys.is_digest(name):
             return await self._search(prefix, name)
-        if self._ttl_s > 0:
+        if self._ttl_s > 0 and not self._questions.is_asked(prefix, name):
             directory = self._listings.get_or_make(prefix)
             self._listings.added(1)
             if directory.is_worth_listing(now_s, self._ttl_s):

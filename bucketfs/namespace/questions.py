@@ -66,6 +66,10 @@ class Questions:
         self._policy = policy
         self._max_window = concurrency * 4
 
+    def is_asked(self, prefix: str, name: str) -> bool:
+        """Whether `discover` of that name is under way, so that joining it costs nothing."""
+        return self._flights.is_under_way(("name", prefix, name))
+
     async def discover(self, prefix: str, name: str) -> Answer:
         """Ask whether there is a file or a directory of that name, both at once.
 
@@ -264,9 +268,11 @@ class Questions:
         until_s = asked_s + self._ttl_s
         is_directory = line.info is None
         if line.info is not None:
-            proof = self._prover.recall(line.info)
-            if proof is None and self._policy == "listing":
-                proof = self._prover.guess(line.info)
+            if line.info.metadata is not None or self._policy == "listing":
+                # Few stores list metadata; where one does, this is no guess.
+                proof: Proof | None = self._prover.guess(line.info)
+            else:
+                proof = self._prover.recall(line.info)
             if proof is not None:
                 return Entry(line.name, False, proof.info, proof.attributes, until_s)
         elif self._policy == "listing":
