@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +14,24 @@ from tests.mounts.mounting import mounted
 
 
 @pytest.fixture(scope="session")
-def mounted_folder_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def mounted_folder_bucket(open_folder: Path) -> Iterator[Path]:
     """A `file://` bucket, mounted for all users for the whole session."""
-    folder = tmp_path_factory.mktemp("folder-bucket")
-    for parent in [folder, *folder.parents][:3]:
-        os.chmod(parent, 0o755)
-    bucket = folder / "bucket"
+    bucket = open_folder / "bucket"
     bucket.mkdir()
-    with mounted(f"file://{bucket}", folder, "allow_other") as mount:
+    with mounted(f"file://{bucket}", open_folder, "allow_other") as mount:
         yield mount.path
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that every user can enter.
+
+    Not one of pytest's own: each start of pytest, also of another session, closes those to others.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="bucketfs-test-"))
+    os.chmod(folder, 0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
