@@ -68,11 +68,19 @@ class Tree:
         saver = Saver(store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only)
         removal = Removal(store, dentries, saver)
         entries = Entries(dentries, saver, has_acl=has_acl)
-        links = Links(store, entries)
-        renamer = Renamer(store, dentries, saver, removal, concurrency=concurrency)
+        self._show_names(dentries, entries, removal, Links(store, entries))
+        self.rename = Renamer(store, dentries, saver, removal, concurrency=concurrency).rename
         changer = Changer(saver, has_acl=has_acl)
         self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)
+        self.change = changer.change
+        self.touched = changer.touched
+        self.save = saver.save
+        self.stored_attributes = saver.stored_attributes
 
+    def _show_names(
+        self, dentries: Dentries, entries: Entries, removal: Removal, links: Links
+    ) -> None:
+        """Give the operations on names to the outside."""
         self.lookup = dentries.lookup
         self.refresh = dentries.refresh
         self.children = dentries.children
@@ -86,11 +94,6 @@ class Tree:
         self.remove_directory = removal.remove_directory
         self.opened = removal.opened
         self.closed = removal.closed
-        self.rename = renamer.rename
-        self.change = changer.change
-        self.touched = changer.touched
-        self.save = saver.save
-        self.stored_attributes = saver.stored_attributes
 
     @property
     def root(self) -> Node:
