@@ -91,7 +91,7 @@ class Deleter:
             response = await self._calls.send(
                 "POST", "delete_many", None, query=[("delete", "")], headers=headers, body=body
             )
-            _, refused = parse_items(response.body, ("DeleteResult",), "Error")
+            _, refused = parse_items(response.body, "DeleteResult", "Error")
         except (NotSupported, InvalidRequest, ConfusedServer):
             self._has_batches = False
             return keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import ParseError
 from xml.parsers import expat
@@ -111,15 +111,23 @@ def _forbid_doctype(name: str, system: str | None, public: str | None, _: bool) 
     raise DTDForbidden(name, system, public)
 
 
-def parse_fields(text: bytes, *roots: str) -> dict[str, str]:
-    """Return the direct children of a document.
+def parse_fields(text: bytes, root: str) -> dict[str, str]:
+    """Return the direct children of a document whose root is `root` (see `is_named`).
 
-    Its root is one of `roots`: not all servers use Amazon's name. Raises: ConfusedServer.
+    Raises: ConfusedServer.
     """
     name, fields = parse_any(text)
-    if name not in roots:
-        raise ConfusedServer(f"{roots[0]} was expected, {name or 'no XML'} came")
+    if not is_named(name, root):
+        raise ConfusedServer(f"{root} was expected, {name or 'no XML'} came")
     return fields
+
+
+def is_named(name: str, root: str) -> bool:
+    """Return whether `name` is Amazon's name `root`, but for its last word.
+
+    Some servers call `CompleteMultipartUploadResult` a `...Response`, or leave the word away.
+    """
+    return name.removesuffix("Response").removesuffix("Result") == root.removesuffix("Result")
 
 
 def parse_any(text: bytes) -> tuple[str, dict[str, str]]:
@@ -131,14 +139,12 @@ def parse_any(text: bytes) -> tuple[str, dict[str, str]]:
     return _local(tree.tag), {_local(child.tag): (child.text or "").strip() for child in tree}
 
 
-def parse_items(
-    text: bytes, roots: Sequence[str], item: str
-) -> tuple[dict[str, str], list[dict[str, str]]]:
+def parse_items(text: bytes, root: str, item: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     """Return what `parse_fields` does, and the children of each of the document's `item`s.
 
     Raises: ConfusedServer.
     """
-    fields = parse_fields(text, *roots)
+    fields = parse_fields(text, root)
     tree = fromstring(text, forbid_dtd=True)
     items = [
         {_local(field.tag): field.text or "" for field in child}

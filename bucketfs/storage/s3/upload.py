@@ -25,7 +25,13 @@ from bucketfs.storage.interface import (
     Version,
 )
 from bucketfs.storage.s3.calls import Calls
-from bucketfs.storage.s3.documents import complete_document, parse_any, parse_fields, parse_items
+from bucketfs.storage.s3.documents import (
+    complete_document,
+    is_named,
+    parse_any,
+    parse_fields,
+    parse_items,
+)
 from bucketfs.storage.s3.headers import attribute_headers, has_etag, quoted, seconds_ns, version_of
 from bucketfs.storage.s3.preconditions import Guard
 from bucketfs.transport.sign_s3 import encode_path
@@ -78,7 +84,7 @@ class S3Upload:
         self._calls.check_document(response, "copy_part", self._key)
         root, fields = parse_any(response.body)
         tag = fields.get("ETag", "").strip('"')
-        if root != "CopyPartResult" or not tag:
+        if not is_named(root, "CopyPartResult") or not tag:
             # A server that does not know the header took an empty body for the part.
             self._calls.lacks_part_copy = True
             raise NotSupported(
@@ -97,9 +103,7 @@ class S3Upload:
                 self._key,
                 query=[("uploadId", self.upload_id), ("part-number-marker", marker)],
             )
-            fields, items = parse_items(
-                response.body, ("ListPartsResult", "ListPartsResponse"), "Part"
-            )
+            fields, items = parse_items(response.body, "ListPartsResult", "Part")
             try:
                 parts += [
                     Part(
@@ -166,9 +170,7 @@ class S3Upload:
             is_repeatable=not headers,
         )
         self._calls.check_document(response, "commit", self._key)
-        fields = parse_fields(
-            response.body, "CompleteMultipartUploadResult", "CompleteMultipartUpload"
-        )
+        fields = parse_fields(response.body, "CompleteMultipartUploadResult")
         if not fields.get("ETag"):
             return await self._guard.stat(self._key)
         modified_ns = seconds_ns(response.headers.get("date"))
@@ -213,7 +215,7 @@ async def begin_upload(
         query=[("uploads", "")],
         headers=attribute_headers(attributes),
     )
-    fields = parse_fields(response.body, "InitiateMultipartUploadResult", "InitiateMultipartUpload")
+    fields = parse_fields(response.body, "InitiateMultipartUploadResult")
     if not fields.get("UploadId"):
         raise ConfusedServer("an upload got no id", key=key, operation="begin_upload")
     return S3Upload(calls, guard, bucket, key, attributes, fields["UploadId"])
