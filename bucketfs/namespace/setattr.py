@@ -65,6 +65,7 @@ class Changer:
             attributes, mtime_ns=now, ctime_ns=now, mode=without_set_ids(attributes.mode)
         )
         node.has_explicit_times = False
+        node.has_unsaved_attributes = True
 
 
 def changed(attributes: Attributes, changes: Changes, caller: Caller) -> Attributes:
