@@ -96,10 +96,16 @@ class Retrying(DecoratedStore):
                 await patience.pause(exc, operation)
 
     async def proving(
-        self, operation: str, call: Callable[[], Awaitable[ObjectInfo]], proof: Proof
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[ObjectInfo]],
+        proof: Proof,
+        *,
+        is_repeatable: bool = True,
     ) -> ObjectInfo:
         """Make a call that may meet its own success: then `proof` returns the object, or None.
 
+        `is_repeatable` False: the proof is asked before the call is made a second time.
         Raises: ObjectChanged or ObjectNotFound, where it is not proved.
         """
         patience = self._patience()
@@ -110,6 +116,9 @@ class Retrying(DecoratedStore):
             except Transient as exc:
                 is_answer_lost = is_answer_lost or exc.sent
                 await patience.pause(exc, operation)
+                found = await proof() if is_answer_lost and not is_repeatable else None
+                if found is not None:
+                    return found
             except (ObjectChanged, ObjectNotFound):
                 found = await proof() if is_answer_lost else None
                 if found is None:
@@ -250,8 +259,9 @@ class RetryingUpload(DecoratedUpload):
     async def commit(
         self, parts: Sequence[Part], precondition: Precondition | None = None
     ) -> ObjectInfo:
-        """Make the object. An upload that is gone after a lost answer was probably committed.
+        """Make the object. After a lost answer the upload may be gone because it was committed.
 
+        Servers say so by any error (radosgw and moto: 500), so the proof comes first.
         Raises: ObjectChanged, ObjectNotFound where the object is not provably our own.
         """
 
@@ -260,4 +270,4 @@ class RetryingUpload(DecoratedUpload):
             return found if found and is_our_commit(found, parts, self._attributes) else None
 
         call = partial(self._inner.commit, parts, precondition)
-        return await self._retrying.proving("commit", call, proof)
+        return await self._retrying.proving("commit", call, proof, is_repeatable=False)

@@ -11,7 +11,41 @@ _FOLDER = {
     "test_a_file_and_a_directory_of_one_name*": "in a folder a name is one thing",
 }
 
+_NOT_UTF8 = "keys must be UTF-8"
+_ONE_THING = "it sits on a folder: a name is a file or a directory"
+
 DEVIATIONS: Mapping[str, Mapping[str, str]] = {
     "directory": _FOLDER,
     "sidecars": _FOLDER,
+    "radosgw": {"test_odd_names*not-utf-8*": _NOT_UTF8},
+    "moto": {
+        "test_odd_names*not-utf-8*": "what is not UTF-8 is replaced by U+FFFD",
+        "test_odd_names*newline*": "its router does not match a newline",
+        "test_a_wrong_order_makes_no_wrong_object*": "parts are joined in any order given",
+    },
+    "rclone": {
+        "test_the_marker_of_what_is_listed_comes_first*": "markers are not listed",
+        "test_odd_names*not-utf-8*": _NOT_UTF8,
+        "test_odd_names*double-slash*": _ONE_THING,
+        "test_odd_names*dot]": _ONE_THING,
+        "test_odd_names*dotdot]": _ONE_THING,
+        "test_a_marker_is_an_object*": "a marker is found without its slash too",
+        "test_a_marker_outlives_its_children*": "nothing can be written below a marker",
+        "test_a_marker_goes_and_its_children_stay*": "nothing can be written below a marker",
+        "test_a_file_and_a_directory_of_one_name*": _ONE_THING,
+        "test_copy_replaces_what_stands_beside*": "the source's metadata are kept beside the new",
+        "test_copy_of_a_marker*": "a copy's source may not end with a slash",
+        "test_numbers_may_have_gaps*": "part numbers must not have gaps",
+        "test_parts_are_copied*": "there is no UploadPartCopy",
+    },
+    "juicefs": {
+        "test_odd_names*not-utf-8*": _NOT_UTF8,
+        "test_odd_names*double-slash*": _ONE_THING,
+        "test_odd_names*dot]": _ONE_THING,
+        "test_odd_names*dotdot]": _ONE_THING,
+        "test_a_marker_is_an_object*": "markers have no metadata",
+        "test_a_marker_outlives_its_children*": "markers have no metadata",
+        "test_a_file_and_a_directory_of_one_name*": _ONE_THING,
+        "test_copy_of_a_marker*": "directories are not copied",
+    },
 }

@@ -7,7 +7,7 @@ import os
 import pytest
 import trio
 
-from bucketfs.errors import ObjectChanged, ObjectExists, ObjectNotFound, StorageError
+from bucketfs.errors import ObjectChanged, ObjectExists, StorageError
 from bucketfs.storage.interface import ABSENT, BytesBody, ObjectStore, Part, Precondition
 from tests.contract.asking import LABELLED, MIB, PLAIN, get, put, walk
 
@@ -95,18 +95,23 @@ async def test_abort_leaves_nothing(store: ObjectStore, root: str) -> None:
     await upload.abort()
     await upload.abort()
     assert await walk(store, root) == ([], [])
-    with pytest.raises(ObjectNotFound):
+    # Which error it is differs: some servers call it their own mistake (500).
+    with pytest.raises(StorageError):
         await upload.commit([part])
+    assert await walk(store, root) == ([], [])
 
 
-async def test_a_wrong_order_is_refused(store: ObjectStore, root: str) -> None:
+async def test_a_wrong_order_makes_no_wrong_object(store: ObjectStore, root: str) -> None:
     upload = await store.begin_upload(f"{root}a", PLAIN)
     first = await upload.add_part(1, BytesBody(part_bytes(store, 1)))
-    second = await upload.add_part(2, BytesBody(part_bytes(store, 2)))
-    with pytest.raises(StorageError):
+    second = await upload.add_part(2, BytesBody(part_bytes(store, 1)[:-1] + b"2"))
+    try:
         await upload.commit([second, first])
-    assert await walk(store, root) == ([], [])
-    await upload.abort()
+    except StorageError:
+        assert await walk(store, root) == ([], [])
+        await upload.abort()
+    else:
+        assert (await get(store, f"{root}a")).endswith(b"2")
 
 
 async def test_an_unknown_part_is_refused(store: ObjectStore, root: str) -> None:
