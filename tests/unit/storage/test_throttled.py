@@ -1,0 +1,91 @@
+"""The throttle and the figures."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from bucketfs.errors import ObjectNotFound, Transient
+from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes
+from bucketfs.storage.memory import MemoryStore
+from bucketfs.storage.metered import Metered
+from bucketfs.storage.throttled import Lane, Throttled
+from tests.unit.storage.failing import Failing
+
+
+async def test_no_more_than_so_many_at_once(autojump_clock: MockClock) -> None:
+    lane = Lane(3)
+    running = most = 0
+    began_s = trio.current_time()
+
+    async def call() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.sleep(1)
+        running -= 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(lane.carry, call)
+    assert most == 3
+    assert trio.current_time() - began_s == pytest.approx(4, abs=0.1)
+
+
+async def refuse() -> None:
+    """Fail as a server that is asked too much."""
+    await trio.lowlevel.checkpoint()
+    raise Transient("slow down", throttled=True)
+
+
+async def test_it_yields_and_recovers(autojump_clock: MockClock) -> None:
+    lane = Lane(16)
+    for expected in (8, 4, 2, 1, 1):
+        with pytest.raises(Transient):
+            await lane.carry(refuse)
+        assert lane.width == expected
+        await trio.sleep(2)
+    for _ in range(200):
+        await lane.carry(trio.lowlevel.checkpoint)
+    assert lane.width == 16
+
+
+async def test_refusals_of_one_moment_count_once(autojump_clock: MockClock) -> None:
+    lane = Lane(16)
+    for _ in range(5):
+        with pytest.raises(Transient):
+            await lane.carry(refuse)
+    assert lane.width == 8
+
+
+async def test_other_failures_do_not_slow_down(autojump_clock: MockClock) -> None:
+    failing = Failing(MemoryStore())
+    store = Throttled(failing, 4)
+    failing.plan("stat")
+    with pytest.raises(Transient):
+        await store.stat("a")
+    assert store.others.width == 4
+
+
+async def test_reads_that_wait_do_not_stop_writes(autojump_clock: MockClock) -> None:
+    store = Throttled(MemoryStore(), 1)
+    held = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.reads.carry, held.wait)
+        await trio.sleep(1)
+        with trio.fail_after(5):
+            await store.write("a", BytesBody(b"x"), ObjectAttributes())
+        held.set()
+
+
+async def test_figures(autojump_clock: MockClock) -> None:
+    store = Metered(MemoryStore())
+    await store.write("a", BytesBody(b"12345"), ObjectAttributes())
+    await store.read_range("a", 1, 3, MemorySink(bytearray(3)))
+    with pytest.raises(ObjectNotFound):
+        await store.stat("b")
+    figures = store.snapshot()
+    assert figures["write"].sent_bytes == 5
+    assert figures["read_range"].received_bytes == 3
+    assert (figures["stat"].calls, figures["stat"].errors, figures["stat"].in_flight) == (1, 1, 0)
