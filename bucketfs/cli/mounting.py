@@ -11,11 +11,24 @@ from pathlib import Path
 from bucketfs import logs
 from bucketfs.cli.daemon import Ready, start_daemon
 from bucketfs.cli.mountpoints import resolved
-from bucketfs.errors import BucketfsError, ConfigurationError
+from bucketfs.errors import (
+    AccessDenied,
+    BucketfsError,
+    BucketNotFound,
+    ConfigurationError,
+    StorageError,
+    Transient,
+)
 from bucketfs.options import parse_options
-from bucketfs.settings import MountSettings, disk_bytes_for
+from bucketfs.settings import MountSettings, disk_bytes_for, mask_url
 
 log = logging.getLogger(__name__)
+
+_REASONS: tuple[tuple[type[StorageError], str], ...] = (
+    (BucketNotFound, "there is no such bucket"),
+    (AccessDenied, "these credentials may not use it"),
+    (Transient, "the store cannot be reached"),
+)
 
 
 def settings_from(
@@ -51,13 +64,16 @@ def mount_bucket(settings: MountSettings) -> int:
     Raises: BucketfsError where the mount could not be made.
     """
     if settings.is_foreground:
-        return serve(settings, _nobody_waits)
+        try:
+            return serve(settings, _nobody_waits)
+        except StorageError as exc:
+            raise ConfigurationError(describe_error(exc, settings.url)) from exc
 
     def describe(exc: BaseException) -> str:
         error = cause_of(exc)
         is_ours = isinstance(error, BucketfsError | OSError)
         log.error("the mount ended: %s", error, exc_info=None if is_ours else exc)
-        return describe_error(error)
+        return describe_error(error, settings.url)
 
     outcome = start_daemon(lambda ready: serve(settings, ready), describe)
     if outcome.error is None:
@@ -100,8 +116,11 @@ def cause_of(exc: BaseException) -> BaseException:
     return next((leaf for leaf in leaves if isinstance(leaf, BucketfsError)), leaves[0])
 
 
-def describe_error(exc: BaseException) -> str:
+def describe_error(exc: BaseException, url: str) -> str:
     """Return what a person reads of `exc`; anything but our own errors is called a bug."""
+    if isinstance(exc, StorageError):
+        reason = next((text for kind, text in _REASONS if isinstance(exc, kind)), "the store says")
+        return f"cannot mount {mask_url(url)}: {reason}: {exc}"
     if isinstance(exc, BucketfsError | OSError):
         return str(exc)
     return f"a bug: {type(exc).__name__}: {exc} (the log has the traceback)"

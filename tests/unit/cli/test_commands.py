@@ -10,7 +10,14 @@ import pytest
 
 from bucketfs import __version__
 from bucketfs.cli.mounting import cause_of, describe_error, settings_from
-from bucketfs.errors import BucketNotFound, ConfigurationError
+from bucketfs.errors import (
+    AccessDenied,
+    BucketNotFound,
+    ConfigurationError,
+    InvalidRequest,
+    StorageError,
+    Transient,
+)
 from bucketfs.options import OPTIONS
 
 
@@ -87,8 +94,21 @@ def test_a_person_hears_of_our_own_error_in_a_group() -> None:
     missing = BucketNotFound("no such bucket")
     group = BaseExceptionGroup("", [ValueError("x"), BaseExceptionGroup("", [missing])])
     assert cause_of(group) is missing
-    assert describe_error(missing) == "no such bucket"
-    assert "a bug: ValueError" in describe_error(ValueError("x"))
+    assert describe_error(ValueError("x"), "s3://b").startswith("a bug: ValueError")
+    assert describe_error(ConfigurationError("no x"), "s3://b") == "no x"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (BucketNotFound("404"), "cannot mount s3://b: there is no such bucket: 404"),
+        (AccessDenied("403"), "cannot mount s3://b: these credentials may not use it: 403"),
+        (Transient("reset"), "cannot mount s3://b: the store cannot be reached: reset"),
+        (InvalidRequest("400"), "cannot mount s3://b: the store says: 400"),
+    ],
+)
+def test_what_the_store_says_is_put_into_words(error: StorageError, text: str) -> None:
+    assert describe_error(error, "s3://b") == text
 
 
 def test_a_wrong_option_is_found_before_anything_else() -> None:
