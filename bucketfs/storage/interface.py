@@ -147,7 +147,7 @@ class Capabilities:
     move: bool = False
     copy_replaces_metadata: bool = True
     conditional_write: bool = False
-    """`write` and `commit` check their precondition atomically; else as closely as the store can."""
+    """`write` and `commit` check their precondition atomically; else as close as can be."""
     batch_delete: int = 1
     """Keys in one `delete_many` request; 1: one request a key."""
     symlink: bool = False
@@ -207,7 +207,7 @@ class ObjectStore(Protocol):
     async def list_page(
         self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = 1000
     ) -> ListPage:
-        """Return the page after `marker` (a previous page's `next_marker`) of keys below `prefix`.
+        """Return the page of keys below `prefix` after `marker` (the last page's `next_marker`).
 
         Raises: BucketNotFound.
         """
@@ -220,7 +220,7 @@ class ObjectStore(Protocol):
         sink: Sink,
         if_version: Version | None = None,
     ) -> ObjectInfo:
-        """Put bytes `start + sink.received` to `start + length` into `sink`; return the object's info.
+        """Put bytes `start + sink.received` to `start + length` into `sink`; return the info.
 
         Fewer bytes come where the object ends earlier (none at or after its end, which is no
         error) or where the sink ended the read. The info carries metadata. Every byte is of one
@@ -234,7 +234,10 @@ class ObjectStore(Protocol):
         attributes: ObjectAttributes,
         precondition: Precondition | None = None,
     ) -> ObjectInfo:
-        """Store an object whole. Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded."""
+        """Store an object whole.
+
+        Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
+        """
 
     async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
         """Add to the end if the object is `position` long. Raises: ObjectChanged, NotSupported."""

@@ -1,4 +1,4 @@
-"""A fresh directory on a mounted bucket for each test; or, to check the tests, on another file system.
+"""A fresh directory on a mounted bucket for each test; or, to check the tests, elsewhere.
 
 `POSIX_REFERENCE=/tmp/folder pytest tests/posix` runs them on an ordinary local folder: what fails
 there is an error of a test.
