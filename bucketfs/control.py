@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import socket
 import stat
@@ -26,6 +27,8 @@ from typing import Any
 import trio
 
 from .errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 Report = Mapping[str, Any]
 """What a mount says of itself: pid, url, mountpoint, dirty_files, dirty_bytes, in_flight, ..."""
@@ -107,7 +110,7 @@ class ControlServer:
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         """Answer one client; one that goes away is no error."""
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        try:
             line = b""
             while not line.endswith(b"\n"):
                 piece = await stream.receive_some(_LONGEST_COMMAND_BYTES)
@@ -115,6 +118,11 @@ class ControlServer:
                 if not piece or len(line) > _LONGEST_COMMAND_BYTES:
                     return
             await self._obey(line, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("a client of the control socket went away")
+        except Exception:
+            # A bug here must not end the mount.
+            log.exception("the control socket could not answer")
 
     async def _obey(self, line: bytes, stream: trio.SocketStream) -> None:
         try:

@@ -134,6 +134,7 @@ async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], No
     control = ControlServer(
         settings.mountpoint, lambda: report(settings, layers), layers.drainer.save_all
     )
+    status = 0
     async with trio.open_nursery() as side:
         await side.start(control.serve)
         session.mount()
@@ -143,9 +144,14 @@ async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], No
             side.start_soon(end_on_signal, session, layers.drainer.save_all)
             side.start_soon(_announce, session, ready)
             await session.run()
+        except Exception:
+            # What is unsaved must be saved all the same.
+            log.exception("the connection to the kernel broke")
+            status = 1
         finally:
             session.close()
-        status = 1 if await _drain_finally(layers.drainer) else 0
+        if await _drain_finally(layers.drainer):
+            status = 1
         await control.finish(status)
         side.cancel_scope.cancel()
     return status

@@ -72,11 +72,9 @@ DEADLINE_S = 600.0
 SWEEP_INTERVAL_S = 5.0
 SLOW_S = 60.0
 
-_DEADLINE_BOUND = frozenset(
-    {"lookup", "getattr", "read", "readdir", "readlink", "getxattr", "listxattr", "open", "opendir"}
-)
-"""What may be given up: these change nothing. A change is never abandoned half-way; the store's own
-time limits end it."""
+_DEADLINE_BOUND = frozenset({"lookup", "getattr", "read", "readdir", "readlink", "open", "opendir"})
+"""What may be given up: these ask the bucket and change nothing there. A change is never abandoned
+half-way; the store's own time limits end it."""
 
 
 def errno_of(exc: errors.BucketfsError) -> int:

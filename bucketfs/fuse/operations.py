@@ -5,6 +5,7 @@ No rule lives here: names are the tree's, bytes are the handles', errnos are the
 
 from __future__ import annotations
 
+import logging
 import stat
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from bucketfs.fuse.boundary import InFlightTable, request
 from bucketfs.fuse.handles import Handles
 from bucketfs.namespace.nodes import Caller, Changes, Inode, Node
 from bucketfs.namespace.tree import Tree
+
+log = logging.getLogger(__name__)
 
 
 class Operations(pyfuse3.Operations):
@@ -64,7 +67,10 @@ class Operations(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
         """Take lookups back. Raises nothing: there is nobody to answer."""
-        self._handles.forget(inode_list)
+        try:
+            self._handles.forget(inode_list)
+        except Exception:
+            log.exception("forget met a bug")
 
     @request
     async def create(

@@ -121,6 +121,23 @@ async def test_a_left_over_socket_does_not_hinder() -> None:
     await _serving(Mount(), ask)
 
 
+@pytest.mark.allows_warnings
+async def test_a_bug_in_a_report_does_not_end_the_server() -> None:
+    mount = Mount()
+
+    def broken() -> dict[str, Any]:
+        raise ZeroDivisionError("bug")
+
+    async def ask(server: ControlServer) -> None:
+        server._report = broken
+        client = ControlClient(MOUNTPOINT)
+        assert await trio.to_thread.run_sync(list, client.watch()) == []
+        server._report = Mount().report
+        assert await trio.to_thread.run_sync(client.is_alive)
+
+    await _serving(mount, ask)
+
+
 def test_without_a_mount_nothing_answers() -> None:
     client = ControlClient(MOUNTPOINT)
     assert not client.is_alive()
