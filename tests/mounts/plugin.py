@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.mounts.mounting import mounted
+from tests.servers.s3_server import RunningS3
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,16 @@ def mounted_folder_bucket(open_folder: Path) -> Iterator[Path]:
     bucket = open_folder / "bucket"
     bucket.mkdir()
     with mounted(f"file://{bucket}", open_folder, "allow_other") as mount:
+        yield mount.path
+
+
+@pytest.fixture(scope="session")
+def mounted_radosgw_bucket(open_folder: Path, radosgw: RunningS3) -> Iterator[Path]:
+    """An `s3://` bucket of radosgw, mounted for all users for the whole session."""
+    options = [f"endpoint={radosgw.endpoint}", "region=us-east-1", "addressing=path", "allow_other"]
+    url = f"s3://{radosgw.make_bucket()}"
+    environment = radosgw.environment
+    with mounted(url, open_folder, *options, environment=environment, name="s3") as mount:
         yield mount.path
 
 

@@ -23,12 +23,12 @@ def is_reference() -> bool:
     return "POSIX_REFERENCE" in os.environ
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["folder", "radosgw"])
 def posix_root(request: pytest.FixtureRequest, is_reference: bool) -> Path:
-    """The mounted bucket (or the reference folder)."""
+    """The mounted bucket, of a folder and of a server (or the reference folder)."""
     if is_reference:
         return Path(os.environ["POSIX_REFERENCE"])
-    root: Path = request.getfixturevalue("mounted_folder_bucket")
+    root: Path = request.getfixturevalue(f"mounted_{request.param}_bucket")
     return root
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 from tests.servers.s3_server import RunningS3
 
 READY_S = 60.0
-ATTEMPTS = 2
+ATTEMPTS = 4
+PORTS = range(20_000, 32_000)
+"""Below Linux's ephemeral ports: no connection of anybody takes one of these by chance."""
 
 # Runs a command until it or our end of stdin ends: nothing is left behind, however we end.
 _KEEPER = """
@@ -48,11 +51,15 @@ def program(*names: str) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody uses at this moment.
+
+    Taken at random: two test sessions on one machine hardly ever meet.
+    """
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager
@@ -64,7 +71,7 @@ def running(
     *,
     is_stopped_by_stdin: bool = False,
 ) -> Iterator[RunningS3]:
-    """Run `command(port)` until the block ends; begun again once, on another port, if it fails.
+    """Run `command(port)` until the block ends; begun again on another port if it fails.
 
     `is_stopped_by_stdin`: the command itself ends, with all its children, when its stdin does.
     """
