@@ -22,6 +22,7 @@ from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.listings import Entry, Found
 from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, times_of, walk
+from bucketfs.namespace.questions import MAYBE_SPECIAL_BYTES
 from bucketfs.storage.interface import ObjectInfo
 
 _UNPROVED_INODES = 1 << 62
@@ -32,9 +33,9 @@ _UNPROVED_INODES = 1 << 62
 class Child:
     """One listed name. `node` is set where one is known and up to date.
 
-    `kind_mode` has the type bits, guessed where the listing proves nothing. `inode` of a name
-    without node is a stand-in for d_ino. `changes` is the directory's count of changes of entries
-    when the name was listed.
+    `kind_mode` has the type bits, guessed where the listing proves nothing (0: unknown). `inode`
+    of a name without node is a stand-in for d_ino. `changes` is the directory's count of changes of
+    entries when the name was listed.
     """
 
     name: bytes
@@ -171,9 +172,7 @@ class Dentries:
         if node is not None and attributes is not None and _is_same(node, entry.info, attributes):
             _update(node, entry.info, attributes, entry.fresh_until_s)
             return _child_of(node, changes)
-        kind = stat.S_IFDIR if entry.is_directory else stat.S_IFREG
-        if attributes is not None:
-            kind = stat.S_IFMT(attributes.mode)
+        kind = stat.S_IFMT(attributes.mode) if attributes is not None else _guess(directory, entry)
         inode = _stand_in(directory, entry.name)
         name = os.fsencode(entry.name)
         return Child(name, None, entry.is_directory, kind, inode, entry, changes)
@@ -218,6 +217,18 @@ def decoded(name: bytes) -> str:
 
 def _stand_in(directory: Node, name: str) -> Inode:
     return Inode(_UNPROVED_INODES | (hash((directory.inode, name)) & (_UNPROVED_INODES - 1)))
+
+
+def _guess(directory: Node, entry: Entry) -> int:
+    """Return the type bits to tell of a name that is not proved; 0 makes programs ask.
+
+    The hint that a directory may hold symlinks or fifos stands in its marker. The root has none, so
+    its small files are of unknown type until somebody looks.
+    """
+    if entry.is_directory:
+        return stat.S_IFDIR
+    may_be_special = entry.info is None or entry.info.size < MAYBE_SPECIAL_BYTES
+    return 0 if directory.parent is None and may_be_special else stat.S_IFREG
 
 
 def _child_of(node: Node, changes: int) -> Child:

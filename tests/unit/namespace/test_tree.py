@@ -307,6 +307,15 @@ async def test_listed_children_are_adopted_unless_the_directory_changed(
     assert world.tree.adopt(world.root, children[1]) is None, "it is gone since"
 
 
+async def test_small_files_of_the_root_are_of_unknown_type_until_proved(world: World) -> None:
+    await world.others_put("may-be-a-symlink")
+    await world.others_put("d/f")
+    kinds = {child.name: child.kind_mode async for child in world.tree.children(world.root)}
+    assert kinds == {b"may-be-a-symlink": 0, b"d": stat.S_IFDIR}
+    directory = await world.lookup(b"d")
+    assert [child.kind_mode async for child in world.tree.children(directory)] == [stat.S_IFREG]
+
+
 async def test_forgetting_gives_lookups_back(world: World) -> None:
     await world.file(world.root, b"f")
     node = await world.lookup(b"f")
