@@ -22,11 +22,15 @@ Rule = Callable[[str, str], str | None]
 
 @dataclass
 class FaultyServer:
-    """Where the proxy listens, and the rule that it follows; `seen` counts the requests."""
+    """Where the proxy listens, and the rule that it follows; `seen` are the requests so far.
+
+    `received_bytes` is what their bodies were long.
+    """
 
     url: str
     rule: Rule = field(default=lambda method, path: None)
     seen: list[tuple[str, str]] = field(default_factory=list)
+    received_bytes: int = 0
     released: threading.Event = field(default_factory=threading.Event)
 
     def fail_next(self, count: int, fault: str, method: str = "") -> None:
@@ -81,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         state: FaultyServer = self.server.state  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         state.seen.append((self.command, self.path))
+        state.received_bytes += len(body)
         fault = state.rule(self.command, self.path)
         if fault == "503":
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)

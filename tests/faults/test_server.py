@@ -31,9 +31,17 @@ def bucket(moto: RunningS3) -> str:
 
 
 @pytest.fixture
-def mount(proxy: FaultyServer, moto: RunningS3, bucket: str, tmp_path: Path) -> Iterator[Mount]:
-    """The bucket mounted through the proxy, with little patience."""
-    options = (f"endpoint={proxy.url}", "region=us-east-1", "addressing=path", "timeout=4", "ttl=0")
+def mount(
+    proxy: FaultyServer,
+    moto: RunningS3,
+    bucket: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Mount]:
+    """The bucket mounted through the proxy; the parameter is its patience, `timeout=`."""
+    timeout_s = getattr(request, "param", 4)
+    options = [f"endpoint={proxy.url}", "region=us-east-1", "addressing=path", "ttl=0"]
+    options += [f"timeout={timeout_s}"]
     with mounted(f"s3://{bucket}", tmp_path, *options, environment=moto.environment) as mount:
         yield mount
 
@@ -55,6 +63,7 @@ def test_passing_faults_are_not_seen(
         assert body in (BIG, b"small"), item["Key"]
 
 
+@pytest.mark.parametrize("mount", [1], indirect=True)
 def test_a_dead_server_is_an_error_and_not_an_empty_bucket(
     mount: Mount, proxy: FaultyServer
 ) -> None:
@@ -131,6 +140,7 @@ def test_a_killed_writer_leaves_nothing_half_written(
     assert body in (b"old version", b"")
 
 
+@pytest.mark.parametrize("mount", [1], indirect=True)
 def test_a_hanging_server_does_not_hang_the_mount_for_ever(
     mount: Mount, proxy: FaultyServer
 ) -> None:
