@@ -1,15 +1,23 @@
-"""Fixtures of the mounted tests: a bucket of its own on radosgw, the judge among the S3 servers."""
+"""Fixtures of the mounted tests: buckets on radosgw, the judge among the S3 servers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.mounts.mounting import Mount, mounted
 from tests.servers.s3_server import RunningS3
+
+SEEN_WITHIN_S = 10.0
+"""How long a change by others may take to be seen: a ttl of one second, and a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,71 @@ class MountedS3:
         return self.mount.path
 
 
+@dataclass(frozen=True)
+class Place:
+    """A directory of a mounted bucket, and the same place as another client of the bucket has it.
+
+    Names are below the directory; `prefix` is that of its keys.
+    """
+
+    server: RunningS3
+    bucket: str
+    prefix: str
+    path: Path
+    client: Any
+
+    def put(self, name: str, body: bytes = b"", **more: Any) -> str:
+        """Write an object beside the mount; return its ETag."""
+        key = self.prefix + name
+        answer = self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **more)
+        return str(answer["ETag"])
+
+    def get(self, name: str) -> bytes:
+        """Return an object's bytes."""
+        answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
+        body: bytes = answer["Body"].read()
+        return body
+
+    def head(self, name: str) -> Any:
+        """Return what HEAD says of an object."""
+        return self.client.head_object(Bucket=self.bucket, Key=self.prefix + name)
+
+    def delete(self, name: str) -> None:
+        """Delete an object beside the mount."""
+        self.client.delete_object(Bucket=self.bucket, Key=self.prefix + name)
+
+    def names(self) -> list[str]:
+        """Return all keys of the directory, without its prefix and without its own marker."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self.prefix
+        )
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return [key[len(self.prefix) :] for key in keys if key != self.prefix]
+
+    def remounted(
+        self, folder: Path, *options: str, name: str = "cold"
+    ) -> AbstractContextManager[Mount]:
+        """Mount the same directory once more, by another process that knows nothing of it yet."""
+        return mounted(
+            f"s3://{self.bucket}/{self.prefix.rstrip('/')}",
+            folder,
+            *(s3_options(self.server), "ttl=1", *options),
+            environment=self.server.environment,
+            name=name,
+        )
+
+
 def s3_options(server: RunningS3) -> str:
     """Return the options that lead a mount to a test server."""
     return f"endpoint={server.endpoint},region=us-east-1,addressing=path"
+
+
+def wait_until(condition: Callable[[], bool], what: str = "the change") -> None:
+    """Poll until `condition` holds; fail after `SEEN_WITHIN_S`."""
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} was not seen in time"
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -39,3 +109,27 @@ def mounted_s3(radosgw: RunningS3, tmp_path: Path) -> Iterator[MountedS3]:
     environment = radosgw.environment
     with mounted(f"s3://{bucket}", tmp_path, *options, environment=environment) as mount:
         yield MountedS3(radosgw, bucket, mount)
+
+
+@pytest.fixture(scope="session")
+def session_s3(radosgw: RunningS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedS3]:
+    """A bucket that is mounted once for all tests that need no mount of their own."""
+    bucket = radosgw.make_bucket()
+    folder = tmp_path_factory.mktemp("session-s3")
+    options = (s3_options(radosgw), "ttl=1")
+    with mounted(f"s3://{bucket}", folder, *options, environment=radosgw.environment) as mount:
+        yield MountedS3(radosgw, bucket, mount)
+
+
+@pytest.fixture
+def place(session_s3: MountedS3, request: pytest.FixtureRequest) -> Place:
+    """An empty directory of the session's mount, seen from both sides."""
+    name = f"{re.sub('[^a-z0-9_]+', '-', request.node.name)[:60]}-{os.getpid()}"
+    (session_s3.path / name).mkdir()
+    return Place(
+        session_s3.server,
+        session_s3.bucket,
+        f"{name}/",
+        session_s3.path / name,
+        session_s3.server.client(),
+    )

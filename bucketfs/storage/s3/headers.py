@@ -1,4 +1,9 @@
-"""HTTP headers <-> what the seam calls an object's info and attributes. Pure."""
+"""HTTP headers <-> what the seam calls an object's info and attributes. Pure.
+
+S3 keeps some standard headers beside an object (Cache-Control and the like). The seam has no word
+for them, so they travel as metadata under their name with a colon before it, which no metadata of
+S3 can have: who writes back what was read, as every layer above does, loses none of them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,11 @@ from bucketfs.errors import ConfusedServer, InvalidRequest
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
 
 METADATA_PREFIX = "x-amz-meta-"
+_KEPT_HEADERS = (
+    *("cache-control", "content-disposition", "content-encoding", "content-language", "expires"),
+    "x-amz-website-redirect-location",
+)
+_KEPT_MARK = ":"
 _SYNTHETIC = "~"
 """Begins a version that was made of size and date, where a server gives no ETag."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -82,18 +92,26 @@ def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
 
 
 def metadata_from(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the user metadata, decoded."""
-    return {
+    """Return the user metadata, decoded, and the standard headers that are kept (see above)."""
+    metadata = {
         name[len(METADATA_PREFIX) :]: decode_value(value)
         for name, value in headers.items()
         if name.startswith(METADATA_PREFIX)
     }
+    for name in _KEPT_HEADERS:
+        if name in headers:
+            metadata[_KEPT_MARK + name] = headers[name]
+    return metadata
 
 
 def attribute_headers(attributes: ObjectAttributes) -> dict[str, str]:
     """Return the headers that store `attributes`. Raises: InvalidRequest (impossible names)."""
     headers = {}
     for name, value in attributes.metadata.items():
+        kept = name.removeprefix(_KEPT_MARK)
+        if kept != name and kept in _KEPT_HEADERS and _PLAIN.fullmatch(value):
+            headers[kept] = value
+            continue
         if not _TOKEN.fullmatch(name):
             raise InvalidRequest(f"{name!r} cannot be the name of object metadata")
         headers[METADATA_PREFIX + name.lower()] = encode_value(value)

@@ -111,3 +111,17 @@ def test_attributes_become_headers() -> None:
     assert headers["x-amz-meta-mode"] == "33188"
     assert headers["content-type"] == "text/plain"
     assert "\n" not in headers["x-amz-meta-x"]
+
+
+def test_standard_headers_are_carried_along() -> None:
+    answer = {
+        "content-length": "3",
+        "cache-control": "max-age=60",
+        "content-encoding": "gzip",
+        "x-amz-meta-mode": "33188",
+    }
+    found = object_info("k", answer)
+    written = attribute_headers(ObjectAttributes(found.metadata or {}))
+    assert written == {name: answer[name] for name in answer if name != "content-length"}
+    with pytest.raises(InvalidRequest):
+        attribute_headers(ObjectAttributes({":authorization": "x"}))
