@@ -107,7 +107,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "payload",
         "payload",
-        f"sign what is uploaded: {_one_of(PAYLOADS)}",
+        f"sign the bytes that are uploaded: {_one_of(PAYLOADS)}",
         parse_text,
         "HOW",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -27,15 +28,28 @@ class Address:
     is_amazon: bool
 
     @property
-    def is_tls(self) -> bool:
-        """Whether the way there is encrypted."""
-        return self.origin.startswith("https:")
+    def is_safe_way(self) -> bool:
+        """Whether nobody on the way can change what is sent: TLS, or it never leaves the machine.
+
+        Judged by the name or number in the endpoint; a name other than localhost may lead anywhere.
+        """
+        parts = urlsplit(self.origin)
+        return parts.scheme == "https" or _is_loopback(parts.hostname or "")
 
     def path(self, key: str | None) -> str:
         """Return the encoded path of `key`; None: of the bucket."""
         if key is None:
             return self.base_path or "/"
         return f"{self.base_path}/{encode_path(key)}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def find_address(bucket: str, endpoint: str | None, region: str, addressing: Addressing) -> Address:

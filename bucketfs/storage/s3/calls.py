@@ -29,8 +29,9 @@ _MAX_KEY_BYTES = 1024
 class Calls:
     """Sends signed requests to one bucket.
 
-    `payload`: whether bodies are hashed into the signature; "auto": where TLS does not protect
-    them already.
+    `payload`: whether bodies are hashed into the signature; "auto": unless nobody on the way could
+    change them (TLS, or a server on this machine). The hash costs both sides a third of a second
+    of CPU for each 512 MiB.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Calls:
         self._client = client
         self._credentials = credentials
         self._region = region
-        self._is_hashed = payload == "signed" or (payload == "auto" and not address.is_tls)
+        self._is_hashed = payload == "signed" or (payload == "auto" and not address.is_safe_way)
         self._signer: tuple[Credentials, Signer] | None = None
 
     async def send(

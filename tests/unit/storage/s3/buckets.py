@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from bucketfs.storage.s3.calls import Payload
 from bucketfs.storage.s3.store import S3Store
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource, FixedCredentials
@@ -83,7 +84,9 @@ class Bucket:
 
 @asynccontextmanager
 async def store_at(
-    server: ScriptedServer, credentials: CredentialSource | None = None
+    server: ScriptedServer,
+    credentials: CredentialSource | None = None,
+    payload: Payload = "auto",
 ) -> AsyncIterator[S3Store]:
     """Open an S3Store of bucket `b` on `server`."""
     store = S3Store(
@@ -91,6 +94,7 @@ async def store_at(
         client=HttpClient(concurrency=4, timeout_s=5, is_environment_trusted=False),
         credentials=credentials or FixedCredentials(Credentials("AK", "SK")),
         endpoint=server.origin,
+        payload=payload,
     )
     yield store
     await store.aclose()

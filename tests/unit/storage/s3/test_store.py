@@ -27,6 +27,7 @@ from bucketfs.storage.interface import (
     Version,
 )
 from bucketfs.storage.s3.addressing import find_address
+from bucketfs.storage.s3.calls import Payload
 from bucketfs.storage.s3.store import S3Store
 from bucketfs.transport.credentials import Credentials
 from tests.unit.storage.s3.buckets import DATE, Bucket, error, store_at
@@ -121,8 +122,36 @@ async def test_what_is_written_is_described() -> None:
         sent = server.heard[0]
     assert info.version == hashlib.md5(b"hello").hexdigest()
     assert (info.size, info.modified_ns) == (5, 1_700_000_000 * 10**9)
-    assert sent.headers["x-amz-content-sha256"] == hashlib.sha256(b"hello").hexdigest()
     assert sent.headers["x-amz-meta-mode"] == "33188"
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [("signed", hashlib.sha256(b"hello").hexdigest()), ("auto", "UNSIGNED-PAYLOAD")],
+)
+async def test_a_body_is_signed_where_asked_and_on_this_machine_not_by_default(
+    payload: Payload, expected: str
+) -> None:
+    with ScriptedServer(Bucket().answer) as server:
+        async with store_at(server, payload=payload) as store:
+            await store.write("k", BytesBody(b"hello"), ObjectAttributes())
+        assert server.heard[0].headers["x-amz-content-sha256"] == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_safe"),
+    [
+        ("https://s3.example.org", True),
+        ("http://s3.example.org", False),
+        ("http://10.0.0.1:9000", False),
+        ("http://127.0.0.1:9000", True),
+        ("http://[::1]:9000", True),
+        ("http://localhost", True),
+        ("http://localhost.example.org", False),
+    ],
+)
+def test_where_bodies_could_be_changed_on_the_way(endpoint: str, is_safe: bool) -> None:
+    assert find_address("b", endpoint, "r", "path").is_safe_way is is_safe
 
 
 COPIED = b'<CopyObjectResult><ETag>"c"</ETag></CopyObjectResult>'
