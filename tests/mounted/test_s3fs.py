@@ -25,7 +25,7 @@ def theirs(place: Place, tmp_path: Path) -> Iterator[Path]:
     passwords.write_text(f"{place.server.access_key}:{place.server.secret_key}")
     passwords.chmod(0o600)
     options = f"url={place.server.endpoint},use_path_request_style,passwd_file={passwords}"
-    options += ",use_xattr,stat_cache_expire=1,compat_dir"
+    options += ",use_xattr,stat_cache_expire=1"
     bucket = f"{place.bucket}:/{place.prefix.rstrip('/')}"
     subprocess.run([s3fs, bucket, path, "-o", options], check=True, timeout=30)
     try:
