@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from bucketfs.errors import ObjectChanged, ObjectNotFound, StorageError
+from bucketfs.errors import NotSupported, ObjectChanged, ObjectNotFound, StorageError
 from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
 from bucketfs.pagecache.extents import Extent, Extents, Kind
@@ -113,10 +113,18 @@ class Sender:
         Raises: StorageError, ObjectChanged, ObjectExists.
         """
         unchanged = [(e.start, e.stop) for e in snapshot.extents if not e.is_changed]
-        how = plan(snapshot.size, unchanged, self.store.capabilities, self.grid)
-        if isinstance(how, Put):
-            return await self._put(snapshot, key, attributes, precondition)
-        return await self._multipart(how, snapshot, key, attributes, precondition)
+        while True:
+            capabilities = self.store.capabilities
+            how = plan(snapshot.size, unchanged, capabilities, self.grid)
+            try:
+                if isinstance(how, Put):
+                    return await self._put(snapshot, key, attributes, precondition)
+                return await self._multipart(how, snapshot, key, attributes, precondition)
+            except NotSupported:
+                # Some servers show only in an answer that they do not copy parts: the store knows
+                # now, and the next plan sends what it would have copied.
+                if self.store.capabilities == capabilities:
+                    raise
 
     async def send_part(
         self, upload: Upload, part: UploadPart | CopyPart, snapshot: Snapshot

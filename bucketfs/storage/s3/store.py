@@ -14,6 +14,7 @@ from bucketfs.errors import (
 )
 from bucketfs.storage.interface import (
     Body,
+    BytesBody,
     Capabilities,
     ListPage,
     ObjectAttributes,
@@ -203,6 +204,13 @@ class S3Store:
         """Copy on the server, any size. Raises: ObjectNotFound, ObjectChanged, ObjectExists."""
         if source == target and attributes is None:
             raise InvalidRequest("a copy onto itself changes nothing", key=source)
+        if source.endswith("/"):
+            found = await self.stat(source)
+            if found.size == 0 and source_version in (None, found.version):
+                # Servers that sit on a folder do not copy markers; one without bytes is as well
+                # written anew, for the same number of requests.
+                known = ObjectAttributes(found.metadata or {}, found.content_type)
+                return await self.write(target, BytesBody(b""), attributes or known, precondition)
         return await self._copier.copy(source, target, attributes, source_version, precondition)
 
     async def move(self, source: str, target: str) -> ObjectInfo:

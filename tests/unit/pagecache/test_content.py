@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bucketfs.errors import (
     AccessDenied,
     FileTooLarge,
     NoSpace,
+    NotSupported,
     ObjectChanged,
     ObjectExists,
     Transient,
@@ -294,6 +296,33 @@ async def test_without_part_copy_a_large_file_is_sent_anew(tmp_path, nursery):
     await content.save("k", PLAIN, Precondition(content.base.version))
     assert not [call for call in store.calls if call.startswith("copy")]
     assert await stored(store) == bytes(data) + b"tail"
+
+
+class NoPartCopy(WatchedStore):
+    """A store that learns from an answer that its server does not copy parts."""
+
+    is_known = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(LIMITS, part_copy=not self.is_known)
+
+    async def called(self, name: str) -> None:
+        await super().called(name)
+        if name.startswith("copy"):
+            self.is_known = True
+            raise NotSupported("the server does not copy parts")
+
+
+async def test_a_store_that_turns_out_not_to_copy_parts(tmp_path, nursery):
+    store = NoPartCopy()
+    cache = make_cache(store, nursery, tmp_path)
+    data = bytearray(pattern(4 * PART))
+    content = await opened(cache, store, bytes(data))
+    await content.write(3 * PART, b"new")
+    data[3 * PART : 3 * PART + 3] = b"new"
+    await content.save("k", PLAIN, Precondition(content.base.version))
+    assert await stored(store) == bytes(data)
 
 
 @pytest.mark.parametrize("size", [100, 4 * PART])
