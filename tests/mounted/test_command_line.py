@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounts.mounting import is_mounted
+from tests.faults.proxy import faulty
+from tests.mounted.conftest import s3_options
+from tests.mounts.mounting import error_of, is_mounted, mounted
+from tests.servers.s3_server import RunningS3
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +126,160 @@ def test_bad_mount_points(bucket_folder: Path, mnt: Path, options: str, kind: st
     assert done.stderr.startswith("bucketfs: error: ")
     assert len(done.stderr.splitlines()) == 1
     assert str(place) in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["bucket", "secret", "key", "none"])
+def test_a_wrong_bucket_or_key_fails_before_mounting(
+    radosgw: RunningS3, tmp_path: Path, mnt: Path, options: str, kind: str
+) -> None:
+    bucket = "no-such-bucket-here" if kind == "bucket" else radosgw.make_bucket()
+    environment = dict(radosgw.environment)
+    if kind == "secret":
+        environment["AWS_SECRET_ACCESS_KEY"] = "not-the-secret-of-this-key"
+    elif kind == "key":
+        environment["AWS_ACCESS_KEY_ID"] = "UNKNOWNKEY0000001"
+    elif kind == "none":
+        environment.update(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    options = f"{s3_options(radosgw)},{options}"
+    done = bucketfs("mount", f"s3://{bucket}", mnt, "-o", options, **environment)
+    assert done.returncode == 1
+    assert not is_mounted(mnt)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("bucketfs: error: ")
+    assert "bug" not in done.stderr
+    assert "not-the-secret" not in done.stderr
+    assert ("no such bucket" if kind == "bucket" else "credentials") in done.stderr
+    assert str(bucket) in done.stderr or kind == "none"
+
+
+def test_a_silent_endpoint_is_given_up(mnt: Path, options: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options += f",timeout=1,endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        done = bucketfs("mount", "s3://bucket", mnt, "-o", options, **keys)
+    assert done.returncode == 1
+    assert time.monotonic() - began < 40
+    assert "cannot be reached" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_cache_folder_has_one_owner(
+    tmp_path: Path, bucket_folder: Path, mnt: Path, options: str
+) -> None:
+    assert bucketfs("mount", f"file://{bucket_folder}", mnt, "-o", options).returncode == 0
+    second = tmp_path / "second"
+    second.mkdir()
+    done = bucketfs("mount", f"file://{bucket_folder}", second, "-o", options)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(mnt) in done.stderr, "it names the one who has it"
+    assert not is_mounted(second)
+    assert bucketfs("umount", mnt).returncode == 0
+    assert bucketfs("mount", f"file://{bucket_folder}", second, "-o", options).returncode == 0
+    assert bucketfs("umount", second).returncode == 0
+
+
+def test_what_cannot_be_saved_is_named_and_keeps_the_mount(
+    moto: RunningS3, mnt: Path, options: str
+) -> None:
+    bucket = moto.make_bucket()
+    with faulty(moto.endpoint) as proxy:
+        place = f"endpoint={proxy.url},region=us-east-1,addressing=path,timeout=1"
+        done = bucketfs(
+            "mount", f"s3://{bucket}", mnt, "-o", place, "-o", options, **moto.environment
+        )
+        assert done.returncode == 0, done.stderr
+        proxy.fail_always("503", "PUT")
+        for name in ("first", "second"):
+            assert error_of((mnt / name).write_bytes, name.encode()) in ("EIO", "EAGAIN")
+        done = bucketfs("umount", mnt)
+        assert done.returncode == 1
+        assert "/first" in done.stderr
+        assert "/second" in done.stderr
+        assert "2 could not be saved" in done.stderr
+        assert is_mounted(mnt)
+        assert (mnt / "first").read_bytes() == b"first"
+        proxy.heal()
+        done = bucketfs("umount", mnt)
+        assert (done.returncode, done.stderr) == (0, "")
+    client = moto.client()
+    assert client.get_object(Bucket=bucket, Key="second")["Body"].read() == b"second"
+
+
+def test_a_forced_umount_says_what_is_lost(
+    tmp_path: Path, moto: RunningS3, mnt: Path, options: str
+) -> None:
+    bucket = moto.make_bucket()
+    with faulty(moto.endpoint) as proxy:
+        place = f"endpoint={proxy.url},region=us-east-1,addressing=path,timeout=1"
+        done = bucketfs(
+            "mount", f"s3://{bucket}", mnt, "-o", place, "-o", options, **moto.environment
+        )
+        assert done.returncode == 0, done.stderr
+        proxy.fail_always("reset", "PUT")
+        assert error_of((mnt / "f").write_bytes, b"unsaved") != "ok"
+        done = bucketfs("umount", "--force", mnt)
+        assert done.returncode == 1
+        assert "/f" in done.stderr
+        assert not is_mounted(mnt)
+    assert "/f" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("given", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(
+    tmp_path: Path, bucket_folder: Path, given: signal.Signals
+) -> None:
+    with mounted(f"file://{bucket_folder}", tmp_path) as mount:
+        fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
+        os.write(fd, b"written and not closed")
+        mount.process.send_signal(given)
+        assert mount.process.wait(30) == 0
+        assert not is_mounted(mount.path)
+        error_of(os.close, fd)
+    assert (bucket_folder / "f").read_bytes() == b"written and not closed"
+
+
+def test_a_killed_mount_can_be_replaced(
+    tmp_path: Path, bucket_folder: Path, mnt: Path, options: str
+) -> None:
+    with mounted(f"file://{bucket_folder}", tmp_path, name="mnt") as mount:
+        (mount.path / "f").write_bytes(b"saved")
+        mount.process.kill()
+        mount.process.wait(30)
+        done = bucketfs("mount", f"file://{bucket_folder}", mnt, "-o", options)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert "fusermount3 -u" in done.stderr
+        done = bucketfs("umount", mnt)
+        assert done.returncode == 1
+        assert "is gone" in done.stderr
+        assert not is_mounted(mnt)
+    assert bucketfs("mount", f"file://{bucket_folder}", mnt, "-o", options).returncode == 0
+    assert (mnt / "f").read_bytes() == b"saved"
+    assert bucketfs("umount", mnt).returncode == 0
+
+
+def test_secrets_are_nowhere_to_be_seen(
+    radosgw: RunningS3, tmp_path: Path, mnt: Path, options: str
+) -> None:
+    bucket = radosgw.make_bucket()
+    options = f"{s3_options(radosgw)},{options}"
+    command = ("mount", f"s3://{bucket}", mnt, "--debug", "-o", options)
+    assert bucketfs(*command, **radosgw.environment).returncode == 0
+    (mnt / "f").write_bytes(b"x" * 1000)
+    assert (mnt / "f").read_bytes() == b"x" * 1000
+    seen = Path("/proc/self/mountinfo").read_text()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"bucketfs" in (words := process.read_bytes()) and bytes(mnt) in words:
+                seen += words.decode(errors="replace")
+    assert str(mnt) in seen
+    assert bucketfs("umount", mnt).returncode == 0
+    log = (tmp_path / "log").read_text()
+    assert bucket in log, "--debug logs requests"
+    for text in (radosgw.secret_key, "Signature=", "Credential="):
+        assert text not in seen + log
 
 
 @pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="scripts/test makes .venv")

@@ -269,10 +269,13 @@ def test_an_edit_of_a_large_file_sends_what_changed(
 ) -> None:
     _, data = big
     with faulty(place.server.endpoint) as proxy:
-        with place.remounted(tmp_path, f"endpoint={proxy.url}") as mount:
-            with open(mount.path / "big", "r+b") as file:
-                file.seek(20 * MIB)
-                file.write(b"changed")
+        options = f"endpoint={proxy.url}"
+        with (
+            place.remounted(tmp_path, options) as mount,
+            open(mount.path / "big", "r+b") as file,
+        ):
+            file.seek(20 * MIB)
+            file.write(b"changed")
         uploads = [path for method, path in proxy.seen if method == "PUT"]
     expected = data[: 20 * MIB] + b"changed" + data[20 * MIB + 7 :]
     assert place.get("big") == expected
