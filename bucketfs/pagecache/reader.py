@@ -142,6 +142,9 @@ class ObjectReader:
             if stream.kept_from <= start < stop:
                 views += stream.views(start, stop)
                 start = stop
+        if not self._buffers.has_memory():
+            # Who was served may stay away for long: nothing that it has passed waits for it.
+            _drop_passed(cursor)
         return views
 
     def moved(self, info: ObjectInfo) -> None:
@@ -383,7 +386,12 @@ class ObjectReader:
             if cursor.used_s <= idle_before_s and not cursor.is_waited_for:
                 self._drop(cursor)
             else:
-                for stream in cursor.streams:
-                    stream.drop_before(min(cursor.run.position, stream.front))
+                _drop_passed(cursor)
             self._buffers.drain(count - freed)
         return max(0, used_before - self._budget.used_bytes)
+
+
+def _drop_passed(cursor: _Cursor) -> None:
+    """Give back what the run has passed, though reads out of order might have wanted it."""
+    for stream in cursor.streams:
+        stream.drop_before(min(cursor.run.position, stream.front))

@@ -142,12 +142,12 @@ class Stream:
             if buffer is not None:
                 return self._append(front, buffer)
             self.was_short_of_memory = True
+            self._buffers.ask_for_memory(self._token)
             if self._is_wanted(front):
                 size = min(self._chunk_size(front), STARVING_BYTES)
                 return self._append(front, self._buffers.overdraw(size))
             if threading.get_ident() == self._trio_thread:
                 return None
-            self._buffers.ask_for_memory(self._token)
             self._pause(SHORTAGE_S)
             if self._is_stopped:
                 return None

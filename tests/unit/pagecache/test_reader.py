@@ -357,3 +357,24 @@ def test_any_reads_get_the_right_bytes(
                 await checked(reader, begin, min(length, size - begin))
 
     trio.run(read_all)
+
+
+@pytest.mark.parametrize("has_threads", [False, True])
+async def test_readers_that_were_served_hold_nothing_of_a_full_budget(has_threads: bool) -> None:
+    """Each reads one MiB and stays away, its file open: the next are not to pay for that."""
+    budget = Budget(8 * MIB)
+    store = FakeStore(4 * MIB, has_threads=has_threads)
+    async with trio.open_nursery() as nursery:
+        readers = [
+            ObjectReader(cast(ObjectStore, store), store.info, budget=budget, nursery=nursery)
+            for _ in range(60)
+        ]
+        for reader in readers:
+            assert b"".join(await reader.read(0, MIB)) == content_of(0, MIB)
+        for _ in range(100):
+            if budget.used_bytes <= budget.limit_bytes + 2 * MIB:
+                break
+            await trio.sleep(0.05)
+        assert budget.used_bytes <= budget.limit_bytes + 2 * MIB
+        for reader in readers:
+            await reader.aclose()
