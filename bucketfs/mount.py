@@ -150,6 +150,7 @@ async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], No
             status = 1
         finally:
             session.close()
+        await layers.handles.close_all()
         if await _drain_finally(layers.drainer):
             status = 1
         await control.finish(status)
@@ -196,6 +197,10 @@ def _store_options(settings: MountSettings) -> StoreOptions:
     return StoreOptions(
         endpoint=settings.endpoint,
         region=settings.region,
+        scheme=settings.scheme,
+        domain=settings.domain,
+        storage_class=settings.storage_class,
+        traffic_limit_bytes_s=settings.traffic_limit_bytes_s,
         addressing=settings.addressing,
         profile=settings.profile,
         payload=settings.payload,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.settings import ADDRESSINGS, ATTRIBUTES_POLICIES, PAYLOADS
+from bucketfs.settings import ADDRESSINGS, ATTRIBUTES_POLICIES, CONNECTION_SCHEMES, PAYLOADS
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
@@ -94,8 +94,32 @@ def _one_of(allowed: tuple[str, ...]) -> str:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("endpoint", "endpoint", "where the S3 server is (default: Amazon)", parse_text, "URL"),
-    Option("region", "region", "region to sign for (default: AWS_REGION)", parse_text, "NAME"),
+    Option(
+        "endpoint", "endpoint", "where to connect (default: the cloud's own)", parse_text, "URL"
+    ),
+    Option("region", "region", "region of the bucket (S3: AWS_REGION)", parse_text, "NAME"),
+    Option(
+        "scheme",
+        "scheme",
+        f"how to connect where no endpoint says it: {_one_of(CONNECTION_SCHEMES)}",
+        parse_text,
+        "HOW",
+    ),
+    Option("domain", "domain", "host that downloads come from (Kodo)", parse_text, "HOST"),
+    Option(
+        "storage_class",
+        "storage_class",
+        "storage class of what is written (COS, BOS, Kodo)",
+        parse_text,
+        "NAME",
+    ),
+    Option(
+        "traffic_limit",
+        "traffic_limit_bytes_s",
+        "bytes a second of one request (COS, BOS)",
+        parse_size,
+        "SIZE",
+    ),
     Option(
         "addressing",
         "addressing",

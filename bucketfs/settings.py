@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +25,25 @@ GIB = 1 << 30
 DEFAULT_MEMORY_BYTES = 96 * MIB
 DEFAULT_DISK_BYTES = 10 * GIB
 DEFAULT_UMASK = 0o022
-SCHEMES = ("s3", "file", "memory")
+SCHEMES: Mapping[str, str] = {
+    "s3://bucket[/prefix]": "S3 or a server that speaks it (-o endpoint=https://host)",
+    "cos://bucket-appid[/prefix]": "Tencent COS (-o region=)",
+    "bos://bucket[/prefix]": "Baidu BOS (-o region=)",
+    "kodo://bucket[/prefix]": "Qiniu Kodo (-o domain=)",
+    "libcloud+PROVIDER://container[/prefix]": "whatever Apache Libcloud can reach",
+    "file:///folder": "a local folder as a bucket",
+    "memory://name": "gone after the unmount; for trying things out",
+}
+"""What can be mounted: how its URL is written, and what it is."""
+
+CONNECTION_SCHEMES = ("https", "http")
+OPTION_SCHEMES: Mapping[str, tuple[str, ...]] = {
+    "scheme": ("cos", "bos", "kodo", "libcloud"),
+    "domain": ("kodo",),
+    "storage_class": ("cos", "bos", "kodo"),
+    "traffic_limit": ("cos", "bos"),
+}
+"""Options that mean something to some clouds only; with any other they are refused."""
 ADDRESSINGS = ("auto", "path", "virtual")
 PAYLOADS = ("auto", "signed", "unsigned")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
@@ -48,6 +67,10 @@ class MountSettings:
     log_file: Path | None = None
     endpoint: str | None = None
     region: str | None = None
+    scheme: str | None = None
+    domain: str | None = None
+    storage_class: str | None = None
+    traffic_limit_bytes_s: int | None = None
     addressing: str = "auto"
     profile: str | None = None
     payload: str = "auto"
@@ -71,6 +94,7 @@ class MountSettings:
     def __post_init__(self) -> None:
         _check_url(self.url)
         _check_endpoint(self.endpoint)
+        self._check_cloud()
         _check_choice("addressing", self.addressing, ADDRESSINGS)
         _check_choice("payload", self.payload, PAYLOADS)
         _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
@@ -88,6 +112,27 @@ class MountSettings:
             number = getattr(self, name)
             if number is not None:
                 _check_range(name, number, 0, 2**32 - 2, "0 to 4294967294")
+
+    def _check_cloud(self) -> None:
+        """Refuse what this kind of bucket does not have: it would be ignored without a word."""
+        given = {
+            "scheme": self.scheme,
+            "domain": self.domain,
+            "storage_class": self.storage_class,
+            "traffic_limit": self.traffic_limit_bytes_s,
+        }
+        kind = scheme_of(self.url)
+        for name, value in given.items():
+            if value is not None and kind not in OPTION_SCHEMES[name]:
+                known = ", ".join(f"{scheme}:" for scheme in OPTION_SCHEMES[name])
+                raise ConfigurationError(f"{name}= means nothing to {kind}: (only to {known})")
+        if self.scheme is not None:
+            _check_choice("scheme", self.scheme, CONNECTION_SCHEMES)
+        if self.domain is not None:
+            _check_domain(self.domain)
+        if self.traffic_limit_bytes_s is not None:
+            least, most = 100 * KIB, 100 * MIB
+            _check_range("traffic_limit", self.traffic_limit_bytes_s, least, most, "100K to 100M")
 
     @property
     def owner_uid(self) -> int:
@@ -140,18 +185,36 @@ def disk_bytes_for(folder: Path, wanted: int = DEFAULT_DISK_BYTES) -> int:
 
 
 def _check_url(url: str) -> None:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        known = "s3://bucket[/prefix], file:///folder, memory://name"
+    scheme = scheme_of(url)
+    forms = {scheme_of(form): form for form in SCHEMES}
+    name, separator, rest = url.partition("://")
+    if not separator or scheme not in forms:
+        known = ", ".join(SCHEMES)
         raise ConfigurationError(f"cannot mount {mask_url(url)!r}: the URL is one of {known}")
+    form = forms[scheme]
+    if ("+" in name) != ("+" in form) or name.endswith("+"):
+        raise ConfigurationError(f"cannot mount {mask_url(url)!r}: the URL is {form}")
     if not rest:
         raise ConfigurationError(f"the URL {url!r} names no bucket")
     if scheme == "file" and not rest.startswith("/"):
-        raise ConfigurationError(f"the URL {url!r} needs an absolute folder: file:///folder")
-    if scheme == "s3" and (not rest.split("/", 1)[0] or "@" in rest.split("/", 1)[0]):
+        raise ConfigurationError(f"the URL {url!r} needs an absolute folder: {form}")
+    bucket = rest.split("/", 1)[0]
+    if scheme not in ("file", "memory") and (not bucket or "@" in bucket):
         raise ConfigurationError(
-            "an s3 URL is s3://bucket[/prefix]; credentials come from the environment or files"
+            f"the URL is {form}; credentials come from the environment or files"
         )
+
+
+def scheme_of(url: str) -> str:
+    """Return what a URL begins with, without the provider that `libcloud+` names."""
+    return url.partition("://")[0].partition("+")[0]
+
+
+def _check_domain(domain: str) -> None:
+    url = domain if "://" in domain else f"https://{domain}"
+    host = urlsplit(url)
+    if not host.hostname or host.username or host.path not in ("", "/") or host.query:
+        raise ConfigurationError(f"domain={mask_url(url)} is no host[:port]")
 
 
 def _check_endpoint(endpoint: str | None) -> None:

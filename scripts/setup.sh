@@ -2,7 +2,7 @@
 # Set up what bucketfs needs on Debian or Ubuntu; quiet and quick when nothing is missing.
 #
 #   scripts/setup.sh        to run it:   fuse3, libfuse3-dev, pkg-config, a C compiler, Python headers; .venv with the package
-#   scripts/setup.sh test   and test it: s3fs, attr, acl, rsync, git, sqlite3, curl, strace, Ceph's S3 server; test packages of PyPI
+#   scripts/setup.sh test   and test it: s3fs, attr, acl, rsync, git, sqlite3, curl, strace, Ceph's S3 server; test packages and the clouds' SDKs from PyPI
 #   scripts/setup.sh dev    and check it: ruff, mypy as well
 #
 # PYTHON names another interpreter than the newest python3 (>= 3.11) on PATH.

@@ -45,8 +45,8 @@ STRANGERS = [("namespace", "pagecache"), ("pagecache", "namespace"), ("control",
 SETTINGS_READERS = {"cli", "mount", "options", "__main__"}
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "misc", "manager", "base"}
 ENVIRONMENT_READERS = {"cli", "settings.py", "options.py", "logs.py", "control.py"}
-ENVIRONMENT_READING_FILES = {"credentials.py", "opening.py"}
-"""Where the AWS_* variables are read that every S3 client knows."""
+ENVIRONMENT_READING_FILES = {"credentials.py", "location.py"}
+"""Where the variables are read that every client of a cloud knows."""
 
 
 def module_of(path: Path) -> str:

@@ -17,6 +17,7 @@ import typer
 from bucketfs import __version__
 from bucketfs.errors import BucketfsError
 from bucketfs.options import describe
+from bucketfs.settings import SCHEMES
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -29,12 +30,10 @@ _MOUNT_HELP = f"""Mount the bucket at URL on the directory MOUNTPOINT.
 
 \b
 URL is one of
-  s3://bucket[/prefix]    S3 or a server that speaks it (-o endpoint=https://host)
-  file:///folder          a local folder as a bucket
-  memory://name           gone after the unmount; for trying things out
-
-Returns when the mount answers. S3 credentials come from AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), else from the shared AWS files.
+{"".join(f"  {form:<40}{meaning}{chr(10)}" for form, meaning in SCHEMES.items())}
+Returns when the mount answers. Credentials come from the environment
+(AWS_ACCESS_KEY_ID, COS_SECRET_ID, BCE_ACCESS_KEY_ID, QINIU_ACCESS_KEY, LIBCLOUD_KEY
+and their secrets), else from the files of the clouds' own tools.
 
 \b
 Options for -o (comma-separated; a comma in a value is written \\,):

@@ -17,7 +17,11 @@ def settings(url: str = "s3://bucket", **values: object) -> MountSettings:
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://bucket", "s3://bucket/a/prefix", "file:///srv/b", "file:///a b%20c", "memory://name"],
+    [
+        *("s3://bucket", "s3://bucket/a/prefix", "file:///srv/b", "file:///a b%20c"),
+        *("memory://name", "cos://bucket-1250000000", "bos://bucket/a", "kodo://bucket"),
+        *("libcloud+minio://container/prefix", "libcloud+S3_RGW://container"),
+    ],
 )
 def test_urls_that_can_be_mounted(url: str) -> None:
     assert settings(url).url == url
@@ -32,6 +36,11 @@ def test_urls_that_can_be_mounted(url: str) -> None:
         ("s3:///prefix", "s3://bucket[/prefix]"),
         ("file://relative/folder", "absolute"),
         ("memory://", "no bucket"),
+        ("cos:///prefix", "cos://bucket-appid"),
+        ("kodo://", "no bucket"),
+        ("libcloud://container", "libcloud+PROVIDER"),
+        ("libcloud+://container", "libcloud+PROVIDER"),
+        ("s3+minio://bucket", "s3://bucket"),
     ],
 )
 def test_urls_that_cannot(url: str, words: str) -> None:
@@ -40,7 +49,13 @@ def test_urls_that_cannot(url: str, words: str) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["s3://AKIA:hunter2secret@bucket", "http://u:hunter2secret@h"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("s3://AKIA:hunter2secret@bucket", "http://u:hunter2secret@h"),
+        *("kodo://a:hunter2secret@b", "libcloud+s3://a:hunter2secret@b"),
+    ],
+)
 def test_a_secret_in_the_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings(url)
@@ -79,6 +94,58 @@ def test_an_endpoint_with_a_password_is_refused_and_not_repeated() -> None:
 def test_values_out_of_range(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError):
         settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("url", "values"),
+    [
+        ("kodo://b", {"domain": "files.example.com:8080", "storage_class": "IA", "scheme": "http"}),
+        ("cos://b-1", {"traffic_limit_bytes_s": 100 * 1024, "storage_class": "STANDARD_IA"}),
+        ("bos://b", {"traffic_limit_bytes_s": 100 * MIB, "scheme": "https"}),
+        ("libcloud+minio://b", {"scheme": "http"}),
+    ],
+)
+def test_what_some_clouds_have(url: str, values: dict[str, object]) -> None:
+    made = settings(url, **values)
+    assert {name: getattr(made, name) for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("url", "values"),
+    [
+        ("s3://b", {"storage_class": "STANDARD_IA"}),
+        ("s3://b", {"scheme": "http"}),
+        ("cos://b-1", {"domain": "files.example.com"}),
+        ("kodo://b", {"traffic_limit_bytes_s": MIB}),
+        ("file:///b", {"traffic_limit_bytes_s": MIB}),
+    ],
+)
+def test_an_option_that_a_cloud_does_not_have_is_refused(
+    url: str, values: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigurationError, match="means nothing to"):
+        settings(url, **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scheme": "ftp"},
+        {"domain": "https://"},
+        {"domain": "host/with/path"},
+        {"domain": "user:hunter2secret@host"},
+    ],
+)
+def test_wrong_values_of_cloud_options(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings("kodo://b", **values)
+    assert "hunter2secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [0, 100 * 1024 - 1, 100 * MIB + 1])
+def test_traffic_limits_that_the_clouds_refuse(limit: int) -> None:
+    with pytest.raises(ConfigurationError, match="traffic_limit="):
+        settings("bos://b", traffic_limit_bytes_s=limit)
 
 
 def test_the_message_names_the_option_and_what_is_allowed() -> None:

@@ -88,9 +88,9 @@ class DirectoryStore:
         """Return what a folder can do, the same for every file system."""
         return CAPABILITIES
 
-    async def check(self) -> None:
+    async def check(self, prefix: str = "") -> None:
         """See that the folder is still there, and clean up after processes that died."""
-        await self.list_page("", "/", limit=1)
+        await self.list_page(prefix, "/", limit=1)
         await self._run(self._folder.remove_abandoned)
 
     async def stat(self, key: str) -> ObjectInfo:
