@@ -50,21 +50,22 @@ class Child:
 class Dentries:
     """Finds nodes by name. Any number of look-ups may run at once, beside changes too."""
 
-    def __init__(self, finder: Finder, inodes: Inodes, *, ttl_s: float) -> None:
+    def __init__(self, finder: Finder, inodes: Inodes, *, ttl_s: float, max_key_bytes: int) -> None:
         self.finder = finder
         self.inodes = inodes
         self.hidden: dict[str, Node] = {}
         """Keys whose objects wait for the last close of a removed file to be deleted."""
         self._ttl_s = ttl_s
+        self._max_key_bytes = max_key_bytes
 
     def fresh_until(self) -> float:
         """Return until when what is known now may be believed, on trio's clock."""
         return trio.current_time() + self._ttl_s
 
     def key_at(self, parent: Node, name: str, is_directory: bool) -> str:
-        """Spell the key of a name, whether or not anything has it. Raises: NameTooLong."""
+        """Spell the key of a name that something is to have. Raises: NameTooLong."""
         spell = keys.directory_prefix if is_directory else keys.file_key
-        return spell(prefix_of(parent), name)
+        return spell(prefix_of(parent), name, self._max_key_bytes)
 
     async def lookup(self, parent: Node, name: bytes) -> Node:
         """Return the node of a name, counting one lookup. Raises: EntryNotFound."""

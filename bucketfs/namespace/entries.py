@@ -83,15 +83,12 @@ class Entries:
             yield
 
     def _add(self, parent: Node, name: str, mode: int, rdev: int, caller: Caller) -> Node:
-        """Put a new node into the table; its directory's times change with it."""
+        """Put a new node into the table; moves its directory's times. Raises: NameTooLong."""
         # ATOMIC: the name is there from here on, for look-ups too
+        is_directory = stat.S_ISDIR(mode)
+        self._dentries.key_at(parent, name, is_directory)
         attributes = self._new_attributes(parent, mode, rdev, caller)
-        node = self._dentries.inodes.add(parent, name, attributes, is_directory=stat.S_ISDIR(mode))
-        try:
-            key_of(node)
-        except BaseException:
-            self._drop(node)
-            raise
+        node = self._dentries.inodes.add(parent, name, attributes, is_directory=is_directory)
         node.lookups = 1
         self._saver.touch_directory(parent)
         return node

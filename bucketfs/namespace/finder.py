@@ -197,6 +197,10 @@ class Finder:
             self._changes.changed(prefix, name, None)
         self._drop(prefix, name)
 
+    def is_hidden(self, prefix: str, name: str) -> bool:
+        """Whether a name is absent here by `removed(..., is_deferred=True)`."""
+        return self._changes.is_hidden(prefix, name)
+
     def renamed_tree(self, old_prefix: str, new_prefix: str) -> None:
         """Note that this mount moved everything below `old_prefix` to `new_prefix`.
 

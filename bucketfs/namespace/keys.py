@@ -26,9 +26,6 @@ from bucketfs.errors import InvalidOperation, NameTooLong
 NAME_MAX_BYTES = 255
 """NAME_MAX of Linux file systems."""
 
-KEY_MAX_BYTES = 1024
-"""The longest key of S3, COS, BOS; the default where a store's own limit is not given."""
-
 ESCAPE = "\N{SYMBOL FOR ESCAPE}"
 
 _SEGMENT_FORM = ESCAPE + "e"
@@ -45,16 +42,17 @@ _TO_ESCAPE = re.compile("[%\0]")
 _TO_ESCAPE_WITH_SURROGATES = re.compile("[%\0\ud800-\udfff]")
 
 
-def file_key(prefix: str, name: str, max_key_bytes: int = KEY_MAX_BYTES) -> str:
+def file_key(prefix: str, name: str, max_key_bytes: int | None = None) -> str:
     """Return the key of the file that is shown as `name` in directory `prefix`.
 
-    Raises: NameTooLong (over 255 bytes, or the key over `max_key_bytes`, or a digest whose key only
-    a listing knows), InvalidOperation (no possible name).
+    `max_key_bytes`: the store's limit, for names that nothing has yet. Raises: NameTooLong (over
+    255 bytes, or the key over that limit, or a digest whose key only a listing knows),
+    InvalidOperation (no possible name).
     """
-    return check_key(prefix + segment_of(_checked(name)), max_key_bytes)
+    return _limited(prefix + segment_of(_checked(name)), max_key_bytes)
 
 
-def directory_prefix(prefix: str, name: str, max_key_bytes: int = KEY_MAX_BYTES) -> str:
+def directory_prefix(prefix: str, name: str, max_key_bytes: int | None = None) -> str:
     """Return the prefix, which is also the marker's key, of directory `name` in `prefix`.
 
     Raises: NameTooLong and InvalidOperation as `file_key`; InvalidOperation also for the form that
@@ -62,7 +60,7 @@ def directory_prefix(prefix: str, name: str, max_key_bytes: int = KEY_MAX_BYTES)
     """
     if is_shadowed_form(name):
         raise InvalidOperation(f"{name!r} is the escaped name of a file, not of a directory")
-    return check_key(prefix + segment_of(_checked(name)) + "/", max_key_bytes)
+    return _limited(prefix + segment_of(_checked(name)) + "/", max_key_bytes)
 
 
 def check_key(key: str, max_key_bytes: int) -> str:
@@ -146,6 +144,10 @@ def encoded_length(text: str) -> int:
         return len(text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _limited(key: str, max_key_bytes: int | None) -> str:
+    return key if max_key_bytes is None else check_key(key, max_key_bytes)
 
 
 def _checked(name: str) -> str:

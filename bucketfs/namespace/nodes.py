@@ -197,6 +197,11 @@ class Node:
         return self.is_new or self.has_unsaved_attributes or is_written
 
     @property
+    def waits_for_delete(self) -> bool:
+        """Whether it is a removed file that nobody has open and whose object is still there."""
+        return self.has_deferred_delete and not self.opens
+
+    @property
     def is_pinned(self) -> bool:
         """Whether the mount knows better than the bucket, so that the bucket is not asked."""
         return self.busy > 0 or self.writers > 0 or self.parent is None or self.is_dirty

@@ -7,8 +7,10 @@ in parallel; the old tree stays whole until all copies are there, and inodes sta
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import trio
 
@@ -21,6 +23,7 @@ from bucketfs.errors import (
     NotADirectory,
     StorageError,
 )
+from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places
@@ -52,11 +55,11 @@ class _Move:
 
 @dataclass(slots=True)
 class _Transfer:
-    """What a directory's rename has done so far: old keys, and the new object of each."""
+    """What a directory's rename has done so far: old keys, the old and the new object of each."""
 
     old_prefix: str
     new_prefix: str
-    done: dict[str, ObjectInfo] = field(default_factory=dict)
+    done: dict[str, tuple[ObjectInfo, ObjectInfo]] = field(default_factory=dict)
 
     def new_key(self, old_key: str) -> str:
         """Return where an object goes."""
@@ -134,14 +137,32 @@ class Renamer:
             if target is not None and not target.is_directory:
                 await self._removal.keep_bytes(target)
             await self._saver.make_marker(move.former_parent)
-            if source.is_directory:
-                await self._rename_directory(move)
-            else:
-                await self._rename_file(move)
+            with self._unseen(move):
+                if source.is_directory:
+                    await self._rename_directory(move)
+                else:
+                    await self._rename_file(move)
         finally:
             for node in pinned:
                 node.busy -= 1
         return target
+
+    @contextmanager
+    def _unseen(self, move: _Move) -> Iterator[None]:
+        """Show no half of a rename here: the new name is absent until the rename gives it away.
+
+        A name that something has is shown by the node that has it, which is busy.
+        """
+        if move.target is not None:
+            yield
+            return
+        finder, prefix = self._dentries.finder, prefix_of(move.parent)
+        finder.removed(prefix, move.name, is_deferred=True)
+        try:
+            yield
+        finally:
+            if finder.is_hidden(prefix_of(move.parent), move.name):
+                finder.removed(prefix_of(move.parent), move.name)
 
     async def _rename_file(self, move: _Move) -> None:
         source = move.source
@@ -221,7 +242,7 @@ class Renamer:
         await self._saver.settle(transfer.new_prefix.rstrip("/"))
         await self._save_below(source)
         try:
-            await self._transfer_tree(transfer)
+            await self._transfer_tree(source, transfer)
             stored = replace(source.attributes, ctime_ns=self._saver.now_ns())
             marker = await self._write_new_marker(source, stored, transfer)
         except BaseException:
@@ -229,16 +250,24 @@ class Renamer:
             raise
         # ATOMIC: from the last copy to the new names no look-up sees half of it
         for node in walk(source):
-            info = transfer.done.get(key_of(node))
-            if info is not None:
-                node.info = info
-                if node.content is not None:
-                    node.content.rebased(info)
+            old, new = transfer.done.get(key_of(node), (None, None))
+            # Another version than the node's is the file of others: it must not pass for its bytes.
+            if old is None or new is None or node.info is None or node.info.version != old.version:
+                continue
+            node.info = new
+            if node.content is not None:
+                node.content.rebased(new)
         source.attributes = replace(source.attributes, ctime_ns=stored.ctime_ns)
         self._rename_node(move)
         self._dentries.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
         self._saver.note_stored(source, marker, stored)
-        await self._delete_old(transfer)
+        finder, prefix = self._dentries.finder, prefix_of(move.former_parent)
+        # Until its last object is deleted the bucket still shows the old name.
+        finder.removed(prefix, move.former_name, is_deferred=True)
+        try:
+            await self._delete_old(transfer)
+        finally:
+            finder.removed(prefix_of(move.former_parent), move.former_name)
 
     async def _save_below(self, directory: Node) -> None:
         """Save what is unsaved below; files that were never saved just get other keys."""
@@ -250,8 +279,8 @@ class Renamer:
 
         await for_each([n for n in walk(directory) if n.is_dirty], save, limit=self._concurrency)
 
-    async def _transfer_tree(self, transfer: _Transfer) -> None:
-        """Copy (or move) everything below the old prefix but its marker."""
+    async def _transfer_tree(self, directory: Node, transfer: _Transfer) -> None:
+        """Copy (or move) everything below the old prefix but its marker. Raises: NameTooLong."""
         is_native = self._store.capabilities.move
 
         async def transfer_one(old: ObjectInfo) -> None:
@@ -259,10 +288,14 @@ class Renamer:
             if is_native:
                 info = await self._store.move(old.key, new_key)
             else:
-                info = await self._store.copy(old.key, new_key)
-            transfer.done[old.key] = info
+                info = await self._store.copy(old.key, new_key, source_version=old.version)
+            transfer.done[old.key] = old, info
 
-        for objects in await self._list_all(transfer.old_prefix):
+        pages = await self._list_all(transfer.old_prefix)
+        unsaved = [key_of(node) for node in walk(directory) if node.is_new]
+        for key in (*unsaved, *(info.key for info in chain.from_iterable(pages))):
+            keys.check_key(transfer.new_key(key), self._store.capabilities.max_key)
+        for objects in pages:
             rest = [info for info in objects if info.key != transfer.old_prefix]
             await for_each(rest, transfer_one, limit=self._concurrency)
 
@@ -304,7 +337,7 @@ class Renamer:
         with trio.move_on_after(_UNDO_S, shield=True) as scope:
             try:
                 if not self._store.capabilities.move:
-                    await self._store.delete_many([i.key for i in transfer.done.values()])
+                    await self._store.delete_many([new.key for _, new in transfer.done.values()])
                     return
 
                 async def move_back(old_key: str) -> None:

@@ -64,7 +64,8 @@ class Tree:
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
-        dentries = Dentries(finder, self.inodes, ttl_s=ttl_s)
+        max_key = store.capabilities.max_key
+        dentries = Dentries(finder, self.inodes, ttl_s=ttl_s, max_key_bytes=max_key)
         saver = Saver(store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only)
         removal = Removal(store, dentries, saver)
         entries = Entries(dentries, saver, has_acl=has_acl)
@@ -74,7 +75,8 @@ class Tree:
         self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)
         self.change = changer.change
         self.touched = changer.touched
-        self.save = saver.save
+        self._saver = saver
+        self._removal = removal
         self.stored_attributes = saver.stored_attributes
 
     def _show_names(
@@ -112,6 +114,17 @@ class Tree:
         """Take lookups back from the kernel."""
         self.inodes.forget(inode, count)
 
+    async def save(self, node: Node) -> None:
+        """Have everything of a node in the bucket; the object of a removed, closed file is deleted.
+
+        Raises: ObjectChanged where others wrote the object meanwhile (the bytes are kept),
+        StorageError.
+        """
+        if node.is_removed:
+            await self._removal.end_unused(node)
+        else:
+            await self._saver.save(node)
+
     def unsaved(self) -> list[Node]:
-        """Return the nodes with bytes or attributes that are not in the bucket yet."""
-        return [node for node in self.inodes if node.is_dirty]
+        """Return the nodes of which the bucket does not have bytes, attributes or the removal."""
+        return [node for node in self.inodes if node.is_dirty or node.waits_for_delete]

@@ -86,11 +86,12 @@ def test_lengths_are_of_bytes() -> None:
     with pytest.raises(NameTooLong):
         keys.file_key("", "ä" * 128)
     prefix = "d" * 1000 + "/"
-    assert keys.file_key(prefix, "x" * 23) == prefix + "x" * 23
+    assert keys.file_key(prefix, "x" * 23, 1024) == prefix + "x" * 23
+    assert keys.file_key(prefix, "x" * 24) == prefix + "x" * 24
     with pytest.raises(NameTooLong):
-        keys.file_key(prefix, "x" * 24)
+        keys.file_key(prefix, "x" * 24, 1024)
     with pytest.raises(NameTooLong):
-        keys.directory_prefix(prefix, "x" * 23)
+        keys.directory_prefix(prefix, "x" * 23, 1024)
     with pytest.raises(NameTooLong):
         keys.file_key("", "x" * 30, 20)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 
@@ -12,7 +14,9 @@ from bucketfs.errors import (
     EntryNotFound,
     InvalidOperation,
     IsADirectory,
+    NameTooLong,
     NotADirectory,
+    ObjectChanged,
     Transient,
 )
 from bucketfs.namespace.nodes import Node, key_of
@@ -290,3 +294,82 @@ async def test_crossed_renames_of_two_directories_end(world: World) -> None:
         nursery.start_soon(move, b"a", b)
         nursery.start_soon(move, b"b", a)
     assert sorted(outcomes) == ["moved", "refused"]
+
+
+async def test_the_new_name_is_absent_until_the_rename_is_done(copying: World) -> None:
+    await make_tree(copying)
+    await copying.file(copying.root, b"a")
+    for old, new in ((b"d", b"x"), (b"a", b"b")):
+        seen: list[str] = []
+        release = trio.Event()
+        copying.store.before = lambda operation, key, release=release: (  # type: ignore[misc]
+            release if operation == "delete" else None
+        )
+
+        async def look(name: bytes, seen: list[str] = seen) -> None:
+            try:
+                await copying.lookup(name)
+            except EntryNotFound:
+                seen.append("absent")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rename, copying, old, new)
+            await trio.testing.wait_all_tasks_blocked()
+            assert f"{new.decode()}" in {key.split("/")[0] for key in await copying.keys()}
+            await look(new if old == b"a" else old)
+            release.set()
+        await look(old)
+        assert seen == ["absent", "absent"]
+        assert new in await copying.names(copying.root)
+
+
+async def test_a_failed_rename_hides_nothing(copying: World) -> None:
+    await make_tree(copying)
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "copy":
+            raise Transient("no")
+
+    copying.store.before = refuse
+    with pytest.raises(Transient):
+        await rename(copying, b"d", b"x")
+    await copying.others_put("x", b"of others")
+    assert (await copying.lookup(b"x")).size == 9
+
+
+async def test_an_object_of_others_does_not_pass_for_the_nodes_bytes(world: World) -> None:
+    _, _, file = await make_tree(world)
+    content = world.reopen(file, is_writer=True)
+    former = file.info
+    await world.others_put("d/e/f", b"of others")
+    await rename(world, b"d", b"x")
+    assert content.base == former
+    content.put(b"mine")
+    with pytest.raises(ObjectChanged):
+        await world.tree.save(file)
+    assert (await contents(world))["x/e/f"] == 9
+
+
+async def test_no_key_below_a_directory_gets_too_long(nursery: trio.Nursery) -> None:
+    world = make_world(nursery, capabilities=replace(NO_MOVE, max_key=20))
+    directory = await world.directory(world.root, b"d")
+    await world.file(directory, b"f" * 18)
+    new = await world.open_new(directory, b"n", b"unsaved")
+    before = await contents(world)
+    for name in (b"long", b"x" * 20):
+        with pytest.raises(NameTooLong):
+            await rename(world, b"d", name)
+    assert await contents(world) == before
+    await world.tree.save(new)
+    assert (await contents(world))["d/n"] == 7
+
+
+async def test_names_whose_keys_are_too_long_are_refused(nursery: trio.Nursery) -> None:
+    world = make_world(nursery, capabilities=replace(NO_MOVE, max_key=20), ttl_s=60)
+    await world.names(world.root)
+    for name, make in ((b"f" * 21, world.file), (b"d" * 20, world.directory)):
+        with pytest.raises(NameTooLong):
+            await make(world.root, name)
+    await world.file(world.root, b"f" * 20)
+    await world.directory(world.root, b"d" * 19)
+    assert await world.names(world.root) == [b"d" * 19, b"f" * 20]

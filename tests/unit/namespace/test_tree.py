@@ -18,6 +18,7 @@ from bucketfs.errors import (
     NotADirectory,
     ReadOnly,
     StaleHandle,
+    Transient,
 )
 from bucketfs.namespace.nodes import Caller, key_of
 from bucketfs.namespace.removal import FETCH_LIMIT_BYTES
@@ -230,6 +231,29 @@ async def test_the_delete_of_a_big_open_file_waits_for_the_last_close(world: Wor
         await world.lookup(b"f")
     assert await world.names(world.root) == []
     await world.tree.closed(node)
+    assert await world.keys() == []
+
+
+async def test_a_waiting_delete_that_fails_is_unsaved_until_it_is_done(world: World) -> None:
+    node = await world.file(world.root, b"f", bytes(FETCH_LIMIT_BYTES + 1))
+    world.reopen(node)
+    await world.tree.unlink(world.root, b"f")
+    assert world.tree.unsaved() == []  # somebody has it open
+
+    def refuse(operation: str, key: str) -> None:
+        raise Transient("no")
+
+    world.store.before = refuse
+    with pytest.raises(Transient):
+        await world.tree.closed(node)
+    assert world.tree.unsaved() == [node]
+    with pytest.raises(Transient):
+        await world.tree.save(node)
+    with pytest.raises(EntryNotFound):
+        await world.lookup(b"f")
+    world.store.before = lambda operation, key: None
+    await world.tree.save(node)
+    assert world.tree.unsaved() == []
     assert await world.keys() == []
 
 
