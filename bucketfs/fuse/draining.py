@@ -29,9 +29,9 @@ class Drainer:
         self._limiter = trio.CapacityLimiter(max(1, concurrency))
 
     def left(self) -> tuple[int, int]:
-        """Return how many files are not in the bucket yet, and their size in bytes."""
+        """Return how many files are not in the bucket yet (or not out of it), and their bytes."""
         nodes = self._tree.unsaved()
-        return len(nodes), sum(node.size for node in nodes)
+        return len(nodes), sum(node.size for node in nodes if not node.is_removed)
 
     async def save_all(self) -> list[str]:
         """Save everything that is unsaved now; return a line for each file where that failed."""

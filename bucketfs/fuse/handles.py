@@ -35,6 +35,9 @@ HandleNumber = NewType("HandleNumber", int)
 
 PAGE_BYTES = 4096
 
+ENTRIES_AT_ONCE = 256
+"""Entries of a directory that are waited for before an answer: about as many as fit into one."""
+
 
 class OpenBytes(FileBytes, Protocol):
     """What a handle does with a file's content; `pagecache.content.Content` is one."""
@@ -122,18 +125,19 @@ class DirectoryHandle:
         async with self._lock:
             if position == 0 and (self._children or self._is_complete):
                 await self._restart()
+            first = max(position - 2, 0)
+            await self._list_to(first + ENTRIES_AT_ONCE)
+            # ATOMIC: attributes are told as they are when the answer goes out
             for dots, name in enumerate((b".", b"..")):
                 if position <= dots and not self._reply_dots(token, name, dots + 1):
                     return
-            index = max(position - 2, 0)
-            while await self._has(index):
+            for index in range(first, len(self._children)):
                 if not self._reply_child(token, self._children[index], index + 3):
                     return
-                index += 1
 
-    async def _has(self, index: int) -> bool:
-        """Return whether the snapshot has that entry, listing further where needed."""
-        while index >= len(self._children) and not self._is_complete:
+    async def _list_to(self, count: int) -> None:
+        """Let the snapshot have `count` entries, or all that there are."""
+        while len(self._children) < count and not self._is_complete:
             if self._rest is None:
                 self._children = []
                 self._rest = aiter(self._tree.children(self.node))
@@ -146,7 +150,6 @@ class DirectoryHandle:
                 # lists anew.
                 self._rest = None
                 raise
-        return index < len(self._children)
 
     def _reply_dots(self, token: pyfuse3.ReaddirToken, name: bytes, cookie: int) -> bool:
         node = self.node if name == b"." else self._tree.parent_of(self.node)
@@ -287,8 +290,20 @@ class Handles:
         except BucketfsError as exc:
             log.warning("could not save at close, will try again: %s", exc)
         finally:
-            with trio.CancelScope(shield=True):
-                await self._tree.closed(node, is_writer=handle.is_writer)
+            await self._closed(handle)
+
+    async def close_all(self) -> None:
+        """Release every file that is still open when the kernel is gone and will not say so."""
+        for number in list(self._files):
+            await self.close(number)
+
+    async def _closed(self, handle: FileHandle) -> None:
+        """Take a handle back, also under cancellation; what that leaves undone is tried again."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self._tree.closed(handle.node, is_writer=handle.is_writer)
+            except BucketfsError as exc:
+                log.warning("could not delete a removed file, will try again: %s", exc)
 
     async def close_directory(self, number: int) -> None:
         """Release a directory."""

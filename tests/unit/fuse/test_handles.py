@@ -9,6 +9,7 @@ import pytest
 
 from bucketfs.errors import StaleHandle, Transient
 from bucketfs.fuse.handles import Handles
+from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.tree import Tree
 
 from .fakes import FakeContent, FakeContents, FakeTree
@@ -129,6 +130,23 @@ async def test_release_closes_even_if_nothing_can_be_saved(
     assert node.is_dirty
     with pytest.raises(StaleHandle):
         handles.file(number)
+
+
+@pytest.mark.allows_warnings
+async def test_release_tells_nobody_of_a_delete_that_is_tried_again(
+    tree: FakeTree, handles: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tree.closed
+
+    async def fail(node: Node, *, is_writer: bool) -> None:
+        await closed(node, is_writer=is_writer)
+        raise Transient("away")
+
+    monkeypatch.setattr(tree, "closed", fail)
+    for inode in (2, 3):
+        await handles.open(tree.add(inode, f"f{inode}"), os.O_RDONLY)
+    await handles.close_all()
+    assert len(handles) == 0
 
 
 async def test_truncate_by_path_is_saved_at_once(tree: FakeTree, handles: Handles) -> None:
