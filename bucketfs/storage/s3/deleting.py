@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 
 from bucketfs.errors import (
     ConfusedServer,
@@ -33,6 +33,7 @@ class Deleter:
         self._calls = calls
         self._guard = guard
         self._has_batches = True
+        self._deletes_markers: bool | None = None  # whether batches do; None: not seen yet
 
     async def delete(self, key: str, if_version: Version | None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
@@ -53,15 +54,44 @@ class Deleter:
         singles: list[str] = []
         waiting = iter(keys)
         while batch := list(islice(waiting, BATCH_KEYS)):
-            # XML cannot carry every key; and a lone key needs no document.
-            fit = [key for key in batch if is_xml_text(key)] if self._has_batches else []
+            fit = [key for key in batch if self._fits_batch(key)]
             if len(fit) > 1:
                 singles += set(batch).difference(fit)
                 singles += await self._delete_batch(fit, failures)
+                singles += await self._left_markers(fit)
             else:
                 singles += batch
-        await run_all((partial(self._delete_one, key, failures) for key in singles), _WIDTH)
+        await self._delete_singly(singles, failures)
         return failures
+
+    def _fits_batch(self, key: str) -> bool:
+        """Say whether a batch deletes `key`: XML cannot carry every one."""
+        if key.endswith("/") and self._deletes_markers is False:
+            return False
+        return self._has_batches and is_xml_text(key)
+
+    async def _left_markers(self, deleted: Sequence[str]) -> Sequence[str]:
+        """Return the markers that a batch has left although it said nothing of it.
+
+        JuiceFS does so: the first batch of a mount that holds a marker is looked after.
+        """
+        markers = [key for key in deleted if key.endswith("/")]
+        if not markers or self._deletes_markers is not None or not self._has_batches:
+            return ()
+        try:
+            await self._guard.stat(markers[0])
+        except ObjectNotFound:
+            self._deletes_markers = True
+            return ()
+        except StorageError:
+            return ()
+        self._deletes_markers = False
+        return markers
+
+    async def _delete_singly(self, keys: Iterable[str], failures: dict[str, Exception]) -> None:
+        """Delete one by one, side by side; what lies deeper first: so folders are empty then."""
+        for _, level in groupby(sorted(keys, key=_depth, reverse=True), key=_depth):
+            await run_all((partial(self._delete_one, key, failures) for key in level), _WIDTH)
 
     async def _is_there(self, key: str, version: Version) -> bool:
         recent = self._guard.recent(key)
@@ -107,3 +137,7 @@ class Deleter:
             await self.delete(key, None)
         except StorageError as exc:
             failures[key] = exc
+
+
+def _depth(key: str) -> int:
+    return key.rstrip("/").count("/")
