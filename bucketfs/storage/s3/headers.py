@@ -12,6 +12,7 @@ import binascii
 import quopri
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import mktime_tz, parsedate_tz
 
@@ -19,10 +20,6 @@ from bucketfs.errors import ConfusedServer, InvalidRequest
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
 
 METADATA_PREFIX = "x-amz-meta-"
-_KEPT_HEADERS = (
-    *("cache-control", "content-disposition", "content-encoding", "content-language", "expires"),
-    "x-amz-website-redirect-location",
-)
 _KEPT_MARK = ":"
 _SYNTHETIC = "~"
 """Begins a version that was made of size and date, where a server gives no ETag."""
@@ -31,6 +28,32 @@ _PLAIN = re.compile(r"(?! )[ -~]*(?<! )")
 _WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(=\?)")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderNames:
+    """What a dialect calls its headers (lower-case).
+
+    `metadata_prefix` begins user metadata, `storage_class` is the header of that, and `kept` are
+    the standard headers that the cloud keeps beside an object.
+    """
+
+    metadata_prefix: str
+    storage_class: str
+    kept: tuple[str, ...] = (
+        *("cache-control", "content-disposition", "content-encoding", "content-language"),
+        "expires",
+    )
+
+
+AMAZON = HeaderNames(
+    METADATA_PREFIX,
+    "x-amz-storage-class",
+    (
+        *("cache-control", "content-disposition", "content-encoding", "content-language"),
+        *("expires", "x-amz-website-redirect-location"),
+    ),
+)
 
 
 def version_of(etag: str | None, modified_ns: int, size: int) -> Version:
@@ -63,7 +86,7 @@ def iso_ns(date: str) -> int:
         raise ConfusedServer(f"{date!r} is not a date") from exc
 
 
-def object_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
+def object_info(key: str, headers: Mapping[str, str], names: HeaderNames = AMAZON) -> ObjectInfo:
     """Return the info that the headers of a HEAD or GET carry. Raises: ConfusedServer."""
     bounds = content_range(headers)
     length = headers.get("content-length")
@@ -79,9 +102,9 @@ def object_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         size,
         version_of(headers.get("etag"), modified_ns, size),
         modified_ns,
-        metadata_from(headers),
+        metadata_from(headers, names),
         headers.get("content-type"),
-        headers.get("x-amz-storage-class"),
+        headers.get(names.storage_class),
     )
 
 
@@ -91,30 +114,30 @@ def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
-def metadata_from(headers: Mapping[str, str]) -> dict[str, str]:
+def metadata_from(headers: Mapping[str, str], names: HeaderNames = AMAZON) -> dict[str, str]:
     """Return the user metadata, decoded, and the standard headers that are kept (see above)."""
     metadata = {
-        name[len(METADATA_PREFIX) :]: decode_value(value)
+        name[len(names.metadata_prefix) :]: decode_value(value)
         for name, value in headers.items()
-        if name.startswith(METADATA_PREFIX)
+        if name.startswith(names.metadata_prefix)
     }
-    for name in _KEPT_HEADERS:
+    for name in names.kept:
         if name in headers:
             metadata[_KEPT_MARK + name] = headers[name]
     return metadata
 
 
-def attribute_headers(attributes: ObjectAttributes) -> dict[str, str]:
+def attribute_headers(attributes: ObjectAttributes, names: HeaderNames = AMAZON) -> dict[str, str]:
     """Return the headers that store `attributes`. Raises: InvalidRequest (impossible names)."""
     headers = {}
     for name, value in attributes.metadata.items():
         kept = name.removeprefix(_KEPT_MARK)
-        if kept != name and kept in _KEPT_HEADERS and _PLAIN.fullmatch(value):
+        if kept != name and kept in names.kept and _PLAIN.fullmatch(value):
             headers[kept] = value
             continue
         if not _TOKEN.fullmatch(name):
             raise InvalidRequest(f"{name!r} cannot be the name of object metadata")
-        headers[METADATA_PREFIX + name.lower()] = encode_value(value)
+        headers[names.metadata_prefix + name.lower()] = encode_value(value)
     if attributes.content_type:
         if not _PLAIN.fullmatch(attributes.content_type):
             raise InvalidRequest(f"{attributes.content_type!r} cannot be a content type")
