@@ -10,10 +10,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.mounts.plugin"]
 pytest_plugins = [
     f"tests.{folder}.plugin"
-    for folder in ("servers", "mounts")
+    for folder in ("servers", "mounts", "emulators")
     if (Path(__file__).parent / folder / "plugin.py").exists()
 ]
 
