@@ -136,7 +136,8 @@ class Renamer:
         try:
             if target is not None and not target.is_directory:
                 await self._removal.keep_bytes(target)
-            await self._saver.make_marker(move.former_parent)
+            if move.parent is not move.former_parent:
+                await self._saver.make_marker(move.former_parent)
             with self._unseen(move):
                 if source.is_directory:
                     await self._rename_directory(move)

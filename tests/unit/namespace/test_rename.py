@@ -373,3 +373,12 @@ async def test_names_whose_keys_are_too_long_are_refused(nursery: trio.Nursery) 
     await world.file(world.root, b"f" * 20)
     await world.directory(world.root, b"d" * 19)
     assert await world.names(world.root) == [b"d" * 19, b"f" * 20]
+
+
+async def test_within_an_implicit_directory_no_marker_is_needed(world: World) -> None:
+    await world.others_put("d/f", b"x")
+    directory = await world.lookup(b"d")
+    await world.tree.rename(directory, b"f", directory, b"g", 0)
+    assert await world.keys() == ["d/g"]
+    await world.tree.rename(directory, b"g", world.root, b"h", 0)
+    assert await world.keys() == ["d/", "h"]
