@@ -192,11 +192,13 @@ class Handles:
     async def open(self, node: Node, flags: int) -> HandleNumber:
         """Open a file as the bucket has it now, at most ttl old.
 
-        Raises: StaleHandle where others replaced it: the kernel then looks the path up anew.
+        Raises: StaleHandle where it was replaced, or deleted since the kernel looked it up: the
+        kernel then looks the path up anew.
         """
         await self._tree.refresh(node)
-        if node.is_stale:
-            raise StaleHandle(f"{node.name!r} was replaced or deleted by others")
+        # A removed file that is open can be opened again, by /proc/self/fd.
+        if node.is_stale or (node.is_removed and not node.opens):
+            raise StaleHandle(f"{node.name!r} was replaced or deleted")
         number = self.opened(node, flags)
         if flags & os.O_TRUNC:
             # libfuse asks for FUSE_ATOMIC_O_TRUNC: the kernel sends no setattr of its own.

@@ -165,6 +165,20 @@ async def test_truncate_by_handle_waits_for_close(tree: FakeTree, handles: Handl
     assert node.size == 9
 
 
+async def test_a_file_that_was_removed_meanwhile_is_not_opened(
+    tree: FakeTree, handles: Handles
+) -> None:
+    node = tree.add(2, "f")
+    first = await handles.open(node, os.O_RDONLY)
+    node.is_removed = True
+    again = await handles.open(node, os.O_RDONLY)
+    for number in (first, again):
+        await handles.close(number)
+    with pytest.raises(StaleHandle):
+        await handles.open(node, os.O_RDONLY)
+    assert (node.opens, len(handles)) == (0, 0)
+
+
 async def test_writes_to_a_removed_file_begin_no_upload(tree: FakeTree, handles: Handles) -> None:
     node = tree.add(2, "f")
     number = await handles.open(node, os.O_RDWR)
