@@ -6,6 +6,8 @@ here as an exception of errors.py, so that the command line can say it in one li
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import os
 from collections.abc import Callable
@@ -37,6 +39,11 @@ FINAL_ROUNDS = 3
 """How often the end of the mount tries to save what failed; each try has the store's retries."""
 PAUSE_BETWEEN_ROUNDS_S = 2.0
 CLOSING_S = 10.0
+_M_ARENA_MAX = -8
+"""mallopt(3) of glibc."""
+_ARENAS = 2
+"""Measured with 100 open files and memory=128M: 216 MB resident instead of 319 with one arena for
+each thread, since bytes received by one thread are freed by another."""
 
 
 async def run_mount(settings: MountSettings, ready: Callable[[], None]) -> int:
@@ -45,6 +52,7 @@ async def run_mount(settings: MountSettings, ready: Callable[[], None]) -> int:
     0: everything is in the bucket; 1: something could not be saved (the log names it).
     Raises: BucketfsError before `ready`, where the mount could not begin.
     """
+    _bound_arenas()
     status = 1
     try:
         async with trio.open_nursery() as nursery:
@@ -53,6 +61,12 @@ async def run_mount(settings: MountSettings, ready: Callable[[], None]) -> int:
     except BaseExceptionGroup as group:
         raise unwrapped(group) from None
     return status
+
+
+def _bound_arenas() -> None:
+    """Keep malloc from holding far more memory than is in use; other C libraries need no such."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,7 @@ class Layers:
 async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: trio.Nursery) -> int:
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
-    store = await open_store(settings.url, _store_options(settings))
+    store = await open_store(settings.url, store_options(settings))
     pages = None
     try:
         pages = PageCache(
@@ -193,7 +207,8 @@ def report(settings: MountSettings, layers: Layers) -> Report:
     }
 
 
-def _store_options(settings: MountSettings) -> StoreOptions:
+def store_options(settings: MountSettings) -> StoreOptions:
+    """Return what the settings say of the store."""
     return StoreOptions(
         endpoint=settings.endpoint,
         region=settings.region,
