@@ -19,16 +19,25 @@ import platformdirs
 
 LOGGER_NAME = "bucketfs"
 SYSLOG_SOCKET = Path("/dev/log")
-SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRET_VARIABLES = (
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "BCE_SECRET_ACCESS_KEY", "BCE_SESSION_TOKEN"),
+    *("COS_SECRET_KEY", "COS_TOKEN", "TENCENTCLOUD_SECRET_KEY", "TENCENTCLOUD_SESSION_TOKEN"),
+    *("TENCENTCLOUD_TOKEN", "QINIU_SECRET_KEY", "LIBCLOUD_SECRET"),
+)
 _LOG_FILE_BYTES = 10 << 20
 _LOG_FILES_KEPT = 3
 _HIDDEN = "***"
 _PATTERNS = (
     re.compile(r"(?i)(\bsignature[=:]\s*)[0-9A-Za-z%+/=]+"),
-    re.compile(r"(?i)(x-amz-(?:security-token|signature)['\"]?[=:]\s*['\"]?)[^\s&'\"]+"),
+    re.compile(
+        r"(?i)(x-(?:amz|cos|bce)-(?:security-token|signature)['\"]?[=:]\s*['\"]?)[^\s&'\"]+"
+    ),
     re.compile(
         r"(?i)((?:secret_?(?:access_?)?key|session_?token|password)['\"]?[=:]\s*['\"]?)[^\s&,'\"]+"
     ),
+    re.compile(r"(bce-auth-v1(?:/|%2F)[\w.:/%-]+(?:/|%2F))[0-9a-f]{64}"),
+    re.compile(r"(\b(?:QBox|Qiniu|UpToken) [\w-]+:)[\w=:-]+"),
+    re.compile(r"([?&]token=[\w-]+:)[\w=-]+"),
     re.compile(r"(://)[^/\s@]+:[^/\s@]+(?=@)"),
 )
 

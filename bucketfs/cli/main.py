@@ -120,6 +120,26 @@ def umount(
     raise typer.Exit(unmount(mountpoint, is_forced=force))
 
 
+@app.command()
+def probe(
+    url: Annotated[str, typer.Argument(metavar="URL")],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Options, as of mount."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show requests and tracebacks.")] = False,
+) -> None:
+    """Show what the bucket at URL can do and what these credentials may do in it.
+
+    Lists it, and writes, reads and deletes one small object of its own. The exit status is 1 if a
+    mount would lack a right (list and read are enough with -o ro).
+    """
+    from bucketfs.cli.probing import probe_bucket
+
+    raise typer.Exit(probe_bucket(url, options or [], is_json=as_json, is_debug=debug))
+
+
 def main() -> NoReturn:
     """Run the command that argv asks for and exit with its status."""
     is_debug = "--debug" in sys.argv

@@ -116,11 +116,11 @@ def cause_of(exc: BaseException) -> BaseException:
     return next((leaf for leaf in leaves if isinstance(leaf, BucketfsError)), leaves[0])
 
 
-def describe_error(exc: BaseException, url: str) -> str:
+def describe_error(exc: BaseException, url: str, verb: str = "mount") -> str:
     """Return what a person reads of `exc`; anything but our own errors is called a bug."""
     if isinstance(exc, StorageError):
         reason = next((text for kind, text in _REASONS if isinstance(exc, kind)), "the store says")
-        return f"cannot mount {mask_url(url)}: {reason}: {exc}"
+        return f"cannot {verb} {mask_url(url)}: {reason}: {exc}"
     if isinstance(exc, BucketfsError | OSError):
         return str(exc)
     return f"a bug: {type(exc).__name__}: {exc} (the log has the traceback)"

@@ -36,6 +36,12 @@ def restored_logger() -> Iterator[None]:
         ("{'X-Amz-Security-Token': 'FQoGZXIvYXdz'}", "Token", "FQoGZXIvYXdz"),
         ("http://user:pass1234@host/p", "@host/p", "pass1234"),
         ("secret_access_key=abc123def", "secret_access_key=", "abc123def"),
+        (f"bce-auth-v1/ak/2026-01-02T03:04:05Z/1800/host/{'0a' * 32} x", "host/", "0a" * 32),
+        ("Authorization: Qiniu ak-1_2:abcDEF-_012=", "ak-1_2:", "abcDEF-_012"),
+        ("UpToken ak:signed_0123=:cG9saWN5", "UpToken ak:", "signed_0123"),
+        ("GET /k?e=1451491200&token=ak:signed-0123=", "token=ak:", "signed-0123"),
+        ("q-ak=a&q-signature=bf56a78d0123", "q-ak=a", "bf56a78d0123"),
+        ("x-cos-security-token: FQoGZXIvYXdz", "token", "FQoGZXIvYXdz"),
         (f"body {SECRET} end", "end", SECRET),
     ],
 )
