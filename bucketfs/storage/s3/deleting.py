@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby, islice
+from typing import Protocol
 
 from bucketfs.errors import (
     ConfusedServer,
@@ -16,24 +17,58 @@ from bucketfs.errors import (
     ObjectNotFound,
     StorageError,
 )
-from bucketfs.storage.interface import Precondition, Version
-from bucketfs.storage.s3.calls import Calls
+from bucketfs.storage.interface import ObjectInfo, Precondition, Version
 from bucketfs.storage.s3.documents import delete_document, is_xml_text, parse_items
 from bucketfs.storage.s3.parallel import run_all
-from bucketfs.storage.s3.preconditions import Guard
+from bucketfs.transport.exchange import Response
 
 BATCH_KEYS = 1000
 _WIDTH = 8
 
 
-class Deleter:
-    """Deletes objects of one bucket."""
+class Sender(Protocol):
+    """Sends requests of the dialect: the `Calls` of each cloud that deletes in S3's way."""
 
-    def __init__(self, calls: Calls, guard: Guard) -> None:
+    async def send(
+        self,
+        method: str,
+        operation: str,
+        key: str | None,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """Send one request; return its answer of status 2xx. Raises: StorageError."""
+
+
+class Comparer(Protocol):
+    """Compares versions: the `Guard` of each such cloud."""
+
+    is_native: bool
+    stat: Callable[[str], Awaitable[ObjectInfo]]
+
+    def native_headers(self, precondition: Precondition | None) -> dict[str, str]:
+        """Return the headers by which the server itself compares, where it does."""
+
+    def removed(self, key: str) -> None:
+        """Forget what was known of `key`."""
+
+    def recent(self, key: str) -> ObjectInfo | None:
+        """Return what was written under `key` a moment ago."""
+
+
+class Deleter:
+    """Deletes objects of one bucket.
+
+    `deletes_markers`: whether batches delete markers; None: to be learnt from the first one.
+    """
+
+    def __init__(self, calls: Sender, guard: Comparer, deletes_markers: bool | None = None) -> None:
         self._calls = calls
         self._guard = guard
         self._has_batches = True
-        self._deletes_markers: bool | None = None  # whether batches do; None: not seen yet
+        self._deletes_markers = deletes_markers
 
     async def delete(self, key: str, if_version: Version | None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""

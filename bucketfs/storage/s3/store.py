@@ -9,7 +9,6 @@ from bucketfs.errors import (
     ConfusedServer,
     InvalidRequest,
     NotSupported,
-    ObjectChanged,
     ObjectTooLarge,
 )
 from bucketfs.storage.interface import (
@@ -30,7 +29,6 @@ from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_listing
 from bucketfs.storage.s3.headers import (
     attribute_headers,
-    content_range,
     has_etag,
     object_info,
     quoted,
@@ -38,6 +36,7 @@ from bucketfs.storage.s3.headers import (
     version_of,
 )
 from bucketfs.storage.s3.preconditions import Guard
+from bucketfs.storage.s3.ranges import check_range, checked_version
 from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.storage.s3.upload import S3Upload, begin_upload
 from bucketfs.transport.client import HttpClient
@@ -124,20 +123,20 @@ class S3Store:
         first = start + sink.received
         left = length - sink.received
         if left <= 0:
-            return _checked(await self.stat(key), if_version)
+            return checked_version(await self.stat(key), if_version)
         headers = {"range": f"bytes={first}-{first + left - 1}"}
         if if_version is not None and has_etag(if_version):
             headers["if-match"] = quoted(if_version)
 
         def intake(head: Response) -> Intake:
-            info = _checked(object_info(key, head.headers), if_version)
-            _check_range(head, info, first, left)
+            info = checked_version(object_info(key, head.headers), if_version)
+            check_range(head, info, first, left)
             return Intake(sink, left)
 
         try:
             response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
         except InvalidRange as exc:
-            info = _checked(await self.stat(key), if_version)
+            info = checked_version(await self.stat(key), if_version)
             if first < info.size:
                 raise ConfusedServer("an existing range was refused", key=key) from exc
             return info
@@ -245,22 +244,3 @@ class S3Store:
             query.append(("continuation-token", marker))
         response = await self._calls.send("GET", operation, None, query=query)
         return parse_listing(response.body)
-
-
-def _checked(info: ObjectInfo, if_version: Version | None) -> ObjectInfo:
-    if if_version is not None and info.version != if_version:
-        raise ObjectChanged("the object was replaced", key=info.key, operation="read")
-    return info
-
-
-def _check_range(head: Response, info: ObjectInfo, first: int, left: int) -> None:
-    """Raise ConfusedServer unless the answer is what was asked: `left` bytes from `first`."""
-    found = content_range(head.headers)  # Its presence tells: some send a part with status 200.
-    if found is None and head.status == 200 and first == 0:
-        return  # The whole object: of no harm, the sink takes no more than it wants.
-    expected = (first, min(first + left, info.size) - 1, info.size)
-    if found != expected:
-        raise ConfusedServer("another range came than was asked", key=info.key, operation="read")
-    length = head.headers.get("content-length")
-    if length is not None and length != str(expected[1] - first + 1):
-        raise ConfusedServer("the range is not as long as it says", key=info.key, operation="read")
