@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please</Message></Error>"
 
+DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>No</Message></Error>"
+
 SKIPPED = ("connection", "transfer-encoding", "content-length")
 
 Rule = Callable[[str, str], str | None]
-"""From method and path to None (forward), "503", "reset", "cut", "lost" or "hang"."""
+"""From method and path to None (forward), "403", "503", "reset", "cut", "lost" or "hang"."""
 
 
 @dataclass
@@ -87,8 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         state.seen.append((self.command, self.path))
         state.received_bytes += len(body)
         fault = state.rule(self.command, self.path)
-        if fault == "503":
-            self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+        if fault in ("403", "503"):
+            body = DENIED if fault == "403" else SLOW_DOWN
+            self._answer(int(fault), [("Content-Type", "application/xml")], body)
         elif fault == "reset":
             self._reset()
         elif fault == "hang":

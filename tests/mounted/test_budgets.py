@@ -52,7 +52,7 @@ def write_and_read(top: Path, files: int, size_mib: int) -> None:
 
 def test_a_hundred_open_files_share_a_small_budget(tmp_path: Path, bucket_folder: Path) -> None:
     with mounted(f"file://{bucket_folder}", tmp_path, "memory=32M") as mount:
-        write_and_read(mount.path, files=100, size_mib=4)
+        write_and_read(mount.path, files=100, size_mib=3)
         assert peak_bytes(mount) < LIMIT_BYTES
         assert not list((tmp_path / "mnt.cache" / "spill").iterdir()), "spill files are removed"
 
