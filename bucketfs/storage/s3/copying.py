@@ -99,7 +99,9 @@ class Copier:
         return await copy_by_parts(upload, source)
 
 
-async def copy_by_parts(upload: Upload, source: ObjectInfo) -> ObjectInfo:
+async def copy_by_parts(
+    upload: Upload, source: ObjectInfo, precondition: Precondition | None = None
+) -> ObjectInfo:
     """Copy `source`, of this very version, into `upload` and commit it; abort it on failure.
 
     Raises: ObjectChanged (the source), and what the upload raises.
@@ -110,7 +112,7 @@ async def copy_by_parts(upload: Upload, source: ObjectInfo) -> ObjectInfo:
         done.sort(key=lambda part: part.number)
         if sum(part.size for part in done) != source.size:
             raise ConfusedServer("parts are missing", key=source.key, operation="copy")
-        return await upload.commit(done)
+        return await upload.commit(done, precondition)
     except BaseException:
         with trio.CancelScope(deadline=trio.current_time() + _ABORT_S, shield=True):
             await upload.abort()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from urllib.parse import unquote_plus
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import unquote, unquote_plus
 from xml.etree.ElementTree import ParseError
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -13,17 +13,20 @@ from defusedxml.ElementTree import fromstring
 
 from bucketfs.errors import ConfusedServer
 from bucketfs.storage.interface import ListPage, ObjectInfo, Part
+from bucketfs.storage.key_order import key_bytes
 from bucketfs.storage.s3.headers import iso_ns, version_of
 
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
-def parse_listing(text: bytes) -> ListPage:
+def parse_listing(text: bytes, *, has_tokens: bool = True) -> ListPage:
     """Return the page that a ListObjectsV2 answer holds. Raises: ConfusedServer.
 
+    `has_tokens` False: it is of ListObjects, version 1, as COS answers: the next marker is a name
+    (the last one on the page where it is left out), and a plus in a name is a plus.
     Expat with callbacks: 1000 entries in a few ms, where a tree of elements costs five times that.
     """
-    found = _Listing()
+    found = _Listing(has_tokens)
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _forbid_doctype
@@ -40,8 +43,10 @@ def parse_listing(text: bytes) -> ListPage:
 class _Listing:
     """Collects the fields of a listing while expat reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_tokens: bool) -> None:
         self.text: list[str] = []
+        self._has_tokens = has_tokens
+        self._unquote = unquote_plus if has_tokens else unquote
         self._root: str | None = None
         self._top: dict[str, str] = {}
         self._fields = self._top
@@ -72,39 +77,42 @@ class _Listing:
         """Return what was collected. Raises: ConfusedServer."""
         if self._root != "ListBucketResult":
             raise ConfusedServer(f"a listing was expected, {self._root} came")
-        is_encoded = self._top.get("EncodingType") == "url"
-        marker = self._top.get("NextContinuationToken") or None
-        if self._top.get("IsTruncated", "").lower() != "true":
-            marker = None
-        elif marker is None:
-            raise ConfusedServer("the listing goes on, but does not say where")
         try:
-            return ListPage(
-                [_listed(fields, is_encoded) for fields in self._objects],
-                [_decoded(fields["Prefix"], is_encoded) for fields in self._prefixes],
-                marker,
-            )
+            objects = [self._listed(fields) for fields in self._objects]
+            prefixes = [self._decoded(fields["Prefix"]) for fields in self._prefixes]
         except (KeyError, ValueError) as exc:
             raise ConfusedServer("an entry of the listing is incomplete") from exc
+        return ListPage(objects, prefixes, self._next_marker(objects, prefixes))
 
+    def _next_marker(self, objects: Sequence[ObjectInfo], prefixes: Sequence[str]) -> str | None:
+        if self._top.get("IsTruncated", "").lower() != "true":
+            return None
+        if self._has_tokens:
+            marker = self._top.get("NextContinuationToken", "")
+        else:
+            marker = self._decoded(self._top.get("NextMarker", "")) or max(
+                [*(info.key for info in objects[-1:]), *prefixes[-1:]], key=key_bytes, default=""
+            )
+        if not marker:
+            raise ConfusedServer("the listing goes on, but does not say where")
+        return marker
 
-def _listed(fields: Mapping[str, str], is_encoded: bool) -> ObjectInfo:
-    size = int(fields["Size"])
-    modified_ns = iso_ns(fields.get("LastModified", ""))
-    return ObjectInfo(
-        _decoded(fields["Key"], is_encoded),
-        size,
-        version_of(fields.get("ETag"), modified_ns, size),
-        modified_ns,
-        storage_class=fields.get("StorageClass") or None,
-    )
+    def _listed(self, fields: Mapping[str, str]) -> ObjectInfo:
+        size = int(fields["Size"])
+        modified_ns = iso_ns(fields.get("LastModified", ""))
+        return ObjectInfo(
+            self._decoded(fields["Key"]),
+            size,
+            version_of(fields.get("ETag"), modified_ns, size),
+            modified_ns,
+            storage_class=fields.get("StorageClass") or None,
+        )
 
-
-def _decoded(text: str, is_encoded: bool) -> str:
-    if not is_encoded:
-        return text
-    # Amazon writes a space as "+", others as "%20"; all write a plus as "%2B".
-    return unquote_plus(text, "utf-8", "surrogateescape")
+    def _decoded(self, text: str) -> str:
+        if self._top.get("EncodingType") != "url":
+            return text
+        # Amazon writes a space as "+", others as "%20"; all but COS write a plus as "%2B".
+        return self._unquote(text, "utf-8", "surrogateescape")
 
 
 def _forbid_doctype(name: str, system: str | None, public: str | None, _: bool) -> None:

@@ -1,0 +1,1 @@
+"""The dialect of Tencent COS (its XML API)."""

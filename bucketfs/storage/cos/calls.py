@@ -1,0 +1,157 @@
+"""One COS request: address, signature, refusal, and a second try with fresh credentials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from bucketfs.errors import AccessDenied, ConfigurationError, InvalidKey, StorageError
+from bucketfs.storage.cos.addressing import Address
+from bucketfs.storage.cos.refusals import has_expired, refusal
+from bucketfs.storage.s3.documents import parse_any
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import Credentials, CredentialSource
+from bucketfs.transport.exchange import BodySource, Intake, Request, Response
+from bucketfs.transport.sign_cos import Signer, encode_path, wire_query
+
+MAX_KEY_BYTES = 850
+_WITH_DATA = frozenset({"read", "write", "append", "add_part"})
+"""Operations that carry an object's bytes: COS limits the speed of these only."""
+_MAKING = frozenset({"write", "append", "begin_upload", "copy"})
+
+
+class Calls:
+    """Sends signed requests to one bucket; `traffic_limit_bits_s` is the speed of each."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        traffic_limit_bits_s: int | None = None,
+    ) -> None:
+        self.address = address
+        self._client = client
+        self._credentials = credentials
+        self._signer: tuple[Credentials, Signer] | None = None
+        self._limit: dict[str, str] = {}
+        if traffic_limit_bits_s is not None:
+            self._limit["x-cos-traffic-limit"] = str(traffic_limit_bits_s)
+
+    async def send(
+        self,
+        method: str,
+        operation: str,
+        key: str | None,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | BodySource | None = None,
+        intake: Callable[[Response], Intake | None] | None = None,
+        is_repeatable: bool = True,
+    ) -> Response:
+        """Send one request about `key` (None: the bucket); return its answer of status 2xx.
+
+        Names of `headers` are lower-case. `intake` sees only successful answers.
+        Raises: every StorageError that a refusal can mean. No credentials are a
+        ConfigurationError for the operation "check", AccessDenied later: then nobody is asked.
+        """
+        if key is not None:
+            _check_key(key, operation)
+        pairs = list(query)
+        limit = self._limit if operation in _WITH_DATA else {}
+        request = Request(
+            method,
+            self.address.origin,
+            f"/{encode_path(key or '')}{wire_query(pairs)}",
+            self.address.host,
+            {**(headers or {}), **limit},
+            body,
+            _only_success(intake) if intake is not None else None,
+            is_repeatable,
+        )
+        try:
+            response = await self._send_signed(request, f"/{key or ''}", pairs)
+            if 200 <= response.status < 300:
+                return response
+            raise refusal(response, method=method, operation=operation, key=key)
+        except StorageError as exc:
+            exc.key, exc.operation = exc.key or key, exc.operation or operation
+            raise
+        except ConfigurationError as exc:
+            if operation == "check":
+                raise
+            raise AccessDenied(str(exc), key=key, operation=operation) from exc
+
+    def check_document(self, response: Response, operation: str, key: str) -> None:
+        """Raise what an `<Error>` in an answer of status 200 means.
+
+        COPY and Complete begin to answer before they are done, so their status proves nothing.
+        """
+        root, _ = parse_any(response.body)
+        if root == "Error":
+            late = replace(response, status=500)
+            raise refusal(late, method="", operation=operation, key=key)
+
+    async def _send_signed(
+        self, request: Request, path: str, query: list[tuple[str, str]]
+    ) -> Response:
+        is_second = False
+        while True:
+            credentials = await self._credentials.get()
+            signer = self._signer_of(credentials)
+
+            def sign(request: Request, signer: Signer = signer) -> Mapping[str, str]:
+                unsigned = {**request.headers, "host": request.host}
+                length = _content_length(request)
+                if length is not None:
+                    unsigned["content-length"] = str(length)
+                signed = signer.headers(request.method, path, query, unsigned, time.time())
+                del signed["host"]  # The exchange writes it, first, and the length, last.
+                signed.pop("content-length", None)
+                return signed
+
+            response = await self._client.send(request, sign)
+            if is_second or not has_expired(response, request.method):
+                return response
+            if not self._credentials.invalidate(credentials):
+                return response
+            is_second = True
+
+    def _signer_of(self, credentials: Credentials) -> Signer:
+        if self._signer is None or self._signer[0] is not credentials:
+            signer = Signer(
+                credentials.access_key, credentials.secret_key, credentials.session_token
+            )
+            self._signer = (credentials, signer)
+        return self._signer[1]
+
+
+def _content_length(request: Request) -> int | None:
+    if request.body is None:
+        return 0 if request.method in ("PUT", "POST") else None
+    return len(request.body) if isinstance(request.body, bytes) else request.body.size
+
+
+def _check_key(key: str, operation: str) -> None:
+    """Refuse what COS cannot hold; what others made of it may be read and deleted nevertheless."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as exc:
+        raise InvalidKey("COS takes only keys in UTF-8", key=key, operation=operation) from exc
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"a key of COS has 1 to {MAX_KEY_BYTES} bytes, this one {size}",
+            key=key,
+            operation=operation,
+        )
+    if key.startswith("/") and operation in _MAKING:
+        raise InvalidKey("a key of COS does not begin with /", key=key, operation=operation)
+
+
+def _only_success(
+    intake: Callable[[Response], Intake | None],
+) -> Callable[[Response], Intake | None]:
+    return lambda head: intake(head) if 200 <= head.status < 300 else None

@@ -1,0 +1,46 @@
+"""From a URL and options to a CosStore, with what the environment and Tencent's files say."""
+
+from __future__ import annotations
+
+import trio
+
+from bucketfs.errors import ConfigurationError
+from bucketfs.storage.cos.addressing import find_address
+from bucketfs.storage.cos.store import CosStore
+from bucketfs.storage.location import StoreOptions, StoreUrl
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials_cos import CosCredentials, TencentFiles
+
+_TRAFFIC_LIMITS_BITS_S = (819_200, 838_860_800)
+_REGION_VARIABLES = ("COS_REGION", "TENCENTCLOUD_REGION")
+
+
+async def open_cos(location: StoreUrl, options: StoreOptions) -> CosStore:
+    """Return the store at `location`, not yet asked anything. Raises: ConfigurationError."""
+    files = TencentFiles(options.environment, options.profile)
+    region = options.region or next(
+        (value for name in _REGION_VARIABLES if (value := options.environment.get(name))), None
+    )
+    if region is None:
+        region = (await trio.to_thread.run_sync(files.read)).get("region")
+    return CosStore(
+        find_address(location.bucket, region, options.endpoint, options.scheme),
+        client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
+        credentials=CosCredentials(
+            options.environment, profile=options.profile, allow_metadata=options.endpoint is None
+        ),
+        storage_class=options.storage_class,
+        traffic_limit_bits_s=_traffic_limit_bits_s(options.traffic_limit_bytes_s),
+    )
+
+
+def _traffic_limit_bits_s(limit_bytes_s: int | None) -> int | None:
+    if limit_bytes_s is None:
+        return None
+    least, most = _TRAFFIC_LIMITS_BITS_S
+    if not least <= limit_bytes_s * 8 <= most:
+        raise ConfigurationError(
+            f"COS limits a request to {least // 8} to {most // 8} bytes a second, "
+            f"not to {limit_bytes_s}"
+        )
+    return limit_bytes_s * 8

@@ -1,0 +1,266 @@
+"""CosStore: a bucket of Tencent COS as an ObjectStore.
+
+What COS does in its own way: objects that grow by appends are of a type of their own, which is
+never copied on the server; the only condition of a write is that nothing may be there; and the
+CRC-64 of every object is told, and compared here after every write, append, commit and whole read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bucketfs.errors import (
+    AccessDenied,
+    ConfusedServer,
+    InvalidRequest,
+    NotSupported,
+    ObjectTooLarge,
+)
+from bucketfs.storage.cos.addressing import Address
+from bucketfs.storage.cos.appending import Appender
+from bucketfs.storage.cos.calls import MAX_KEY_BYTES, Calls
+from bucketfs.storage.cos.copying import Copier
+from bucketfs.storage.cos.headers import attribute_headers, checksum, object_info
+from bucketfs.storage.cos.preconditions import Guard
+from bucketfs.storage.cos.upload import CosUpload, Place, begin_upload
+from bucketfs.storage.crc64 import SummedBody, SummedSink
+from bucketfs.storage.interface import (
+    Body,
+    Capabilities,
+    ListPage,
+    ObjectAttributes,
+    ObjectInfo,
+    Precondition,
+    Sink,
+    Version,
+)
+from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
+from bucketfs.storage.s3.documents import parse_any, parse_listing
+from bucketfs.storage.s3.headers import has_etag, quoted, seconds_ns, version_of
+from bucketfs.storage.s3.ranges import check_range, checked_version
+from bucketfs.storage.s3.refusals import InvalidRange
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import CredentialSource
+from bucketfs.transport.exchange import Intake, Response
+
+_LIST_LIMIT = 1000
+_SENDINGS = 3
+"""How often an object is sent that arrives as other bytes."""
+_CAPABILITIES = Capabilities(
+    append=True,
+    part_copy=True,
+    batch_delete=BATCH_KEYS,
+    max_object=10_000 * (5 << 30),
+    min_part=1 << 20,
+    max_key=MAX_KEY_BYTES,
+    checksum="crc64ecma",
+)
+
+
+class CosStore:
+    """One bucket. `aclose` closes `client` too.
+
+    `storage_class` is of what is made here (None: the bucket's default); copies keep their
+    source's. `traffic_limit_bits_s` is the most that one request carries.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        storage_class: str | None = None,
+        traffic_limit_bits_s: int | None = None,
+    ) -> None:
+        self._client = client
+        self._storage_class = storage_class
+        self._calls = Calls(
+            address,
+            client=client,
+            credentials=credentials,
+            traffic_limit_bits_s=traffic_limit_bits_s,
+        )
+        self._guard = Guard(self.stat)
+        self._place = Place(self._calls, self._guard, self)
+        self._copier = Copier(self._place, _CAPABILITIES.max_copy)
+        self._deleter = Deleter(self._calls, self._guard, deletes_markers=True)
+        self._appender = Appender(self._place, storage_class)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What COS does natively; not `conditional_write`: it compares absence only."""
+        return _CAPABILITIES
+
+    async def check(self, prefix: str = "") -> None:
+        """Prove that the bucket is there and may be listed below `prefix`.
+
+        Asks as well whether it ever had versioning: such a bucket overwrites what it was told not
+        to. Raises: BucketNotFound, AccessDenied, Transient; ConfigurationError (no credentials).
+        """
+        await self._list("check", prefix, "", None, 1)
+        try:
+            response = await self._calls.send("GET", "check", None, query=[("versioning", "")])
+        except (AccessDenied, NotSupported, InvalidRequest):
+            return  # Who may not know goes the safe way.
+        root, fields = parse_any(response.body)
+        self._guard.was_ever_versioned = root != "VersioningConfiguration" or "Status" in fields
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """Return an object's info with its metadata. Raises: ObjectNotFound."""
+        response = await self._calls.send("HEAD", "stat", key)
+        return object_info(key, response.headers)
+
+    async def list_page(
+        self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = _LIST_LIMIT
+    ) -> ListPage:
+        """Return the page after `marker`. Raises: BucketNotFound."""
+        return await self._list("list", prefix, delimiter, marker, limit)
+
+    async def read_range(
+        self,
+        key: str,
+        start: int,
+        length: int,
+        sink: Sink,
+        if_version: Version | None = None,
+    ) -> ObjectInfo:
+        """Put a range into `sink`; the contract is `ObjectStore.read_range`'s.
+
+        An object that is read whole by one request is compared by its CRC-64.
+        Raises: ConfusedServer as well, where other bytes came than are stored.
+        """
+        first = start + sink.received
+        left = length - sink.received
+        if left <= 0:
+            return checked_version(await self.stat(key), if_version)
+        headers = {"range": f"bytes={first}-{first + left - 1}"}
+        if if_version is not None and has_etag(if_version):
+            headers["if-match"] = quoted(if_version)
+        summed = SummedSink(sink)
+
+        def intake(head: Response) -> Intake:
+            info = checked_version(object_info(key, head.headers), if_version)
+            check_range(head, info, first, left)
+            is_whole = first == 0 and info.size <= left
+            return Intake(summed if is_whole else sink, left)
+
+        try:
+            response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
+        except InvalidRange as exc:
+            info = checked_version(await self.stat(key), if_version)
+            if first < info.size:
+                raise ConfusedServer("an existing range was refused", key=key) from exc
+            return info
+        info = object_info(key, response.headers)
+        expected = checksum(response.headers)
+        if expected not in (None, summed.crc) and summed.received == info.size > 0:
+            raise ConfusedServer("other bytes came than are stored", key=key, operation="read")
+        return info
+
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Store an object whole, by one PUT.
+
+        What arrived as other bytes is sent again, now in any case: it is our own that is there.
+        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
+        object's own, which is the same to the second or two.
+        Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
+        """
+        if body.size > _CAPABILITIES.max_write:
+            raise ObjectTooLarge("too large for one PUT", key=key, operation="write")
+        stored = attribute_headers(attributes, self._storage_class)
+        conditions = await self._guard.before_write(key, precondition)
+        for _ in range(_SENDINGS):
+            info = await self._put(key, body, attributes, {**stored, **conditions})
+            if info is not None:
+                return self._guard.wrote(info)
+            conditions = {}
+        raise ConfusedServer("every time other bytes arrived", key=key, operation="write")
+
+    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+        """Add to the end if the object is `position` long; at 0 it may be absent.
+
+        Raises: ObjectChanged, NotSupported (the object was not made by appending).
+        """
+        return await self._appender.append(key, position, body)
+
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> CosUpload:
+        """Begin a multipart upload."""
+        return await begin_upload(self._place, key, attributes, self._storage_class)
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        attributes: ObjectAttributes | None = None,
+        source_version: Version | None = None,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Copy on the server, any size; an appendable object is read and written anew.
+
+        Raises: ObjectNotFound, ObjectChanged, ObjectExists.
+        """
+        if source == target and attributes is None:
+            raise InvalidRequest("a copy onto itself changes nothing", key=source)
+        return await self._copier.copy(source, target, attributes, source_version, precondition)
+
+    async def move(self, source: str, target: str) -> ObjectInfo:
+        """Raise NotSupported: COS renames by copy and delete."""
+        raise NotSupported("COS cannot move", key=source, operation="move")
+
+    async def delete(self, key: str, if_version: Version | None = None) -> None:
+        """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
+        await self._deleter.delete(key, if_version)
+
+    async def delete_many(self, keys: Iterable[str]) -> Mapping[str, Exception]:
+        """Delete all of `keys`, a thousand in a request; return the errors."""
+        return await self._deleter.delete_many(keys)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _put(
+        self, key: str, body: Body, attributes: ObjectAttributes, headers: Mapping[str, str]
+    ) -> ObjectInfo | None:
+        """Send an object; return None where other bytes arrived."""
+        summed = SummedBody(body)
+        response = await self._calls.send(
+            "PUT",
+            "write",
+            key,
+            headers=headers,
+            body=summed,
+            is_repeatable="x-cos-forbid-overwrite" not in headers,
+        )
+        if checksum(response.headers) not in (None, summed.crc):
+            return None
+        modified_ns = seconds_ns(response.headers.get("date"))
+        return ObjectInfo(
+            key,
+            body.size,
+            version_of(response.headers.get("etag"), modified_ns, body.size),
+            modified_ns,
+            dict(attributes.metadata),
+            attributes.content_type,
+        )
+
+    async def _list(
+        self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int
+    ) -> ListPage:
+        query = [("encoding-type", "url"), ("max-keys", str(min(limit, _LIST_LIMIT)))]
+        if prefix:
+            query.append(("prefix", prefix))
+        if delimiter:
+            query.append(("delimiter", delimiter))
+        if marker is not None:
+            query.append(("marker", marker))
+        response = await self._calls.send("GET", operation, None, query=query)
+        return parse_listing(response.body, has_tokens=False)

@@ -1,0 +1,198 @@
+"""Where COS's keys come from: environment, Tencent's files, or the role of this machine.
+
+The order is that of Tencent's own tools: the environment (`COS_*`, then `TENCENTCLOUD_*`), the
+files of `tccli`, of the SDKs and of `coscmd`, the role of a CVM instance. Secrets appear in no
+repr, log or exception.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import trio
+
+from bucketfs.errors import ConfigurationError, ConfusedServer, Transient
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.exchange import Request, Response
+from bucketfs.transport.renewing import RenewedCredentials
+
+_VARIABLES = (
+    ("COS_SECRET_ID", "COS_SECRET_KEY", ("COS_TOKEN",)),
+    (
+        "TENCENTCLOUD_SECRET_ID",
+        "TENCENTCLOUD_SECRET_KEY",
+        ("TENCENTCLOUD_SESSION_TOKEN", "TENCENTCLOUD_TOKEN"),
+    ),
+)
+_METADATA_TIMEOUT_S = 2.0
+_METADATA = "http://metadata.tencentyun.com"
+_ROLES = "/latest/meta-data/cam/security-credentials/"
+
+
+class CosCredentials(RenewedCredentials):
+    """Finds credentials where Tencent's tools look for them, and renews them.
+
+    `profile` names one of tccli's and the SDKs' and goes before the environment. `allow_metadata`:
+    ask the instance's metadata service, over the network, where nothing else gives keys.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        profile: str | None = None,
+        allow_metadata: bool = True,
+    ) -> None:
+        super().__init__(self._search)
+        self._environment = environment
+        self._has_profile = profile is not None
+        self._files = TencentFiles(environment, profile)
+        self._metadata = _InstanceRole(environment) if allow_metadata else None
+
+    async def _search(self) -> Credentials:
+        """Return credentials. Raises: ConfigurationError (none, or malformed), Transient."""
+        found = None if self._has_profile else _from_environment(self._environment)
+        if found is None:
+            values = await trio.to_thread.run_sync(self._files.read)
+            found = _from_values(values) if values else None
+        if found is None and self._metadata is not None:
+            found = await self._metadata.get()
+        if found is None:
+            raise ConfigurationError(
+                "no credentials found: set COS_SECRET_ID and COS_SECRET_KEY, or use a file that "
+                "`tccli configure` or `coscmd config` made"
+            )
+        return found
+
+
+class TencentFiles:
+    """The files in which Tencent's tools keep keys; the first that there is counts.
+
+    Below HOME: `.tccli/PROFILE.credential` (JSON), `.tencentcloud/credentials` (INI, a section for
+    each profile), `.cos.conf` (INI, section `common`; `COS_CONFIG_PATH` names another place).
+    """
+
+    def __init__(self, environment: Mapping[str, str], profile: str | None = None) -> None:
+        home = Path(environment.get("HOME") or "/root")
+        self._is_named = profile is not None
+        self._profile = profile or environment.get("TENCENTCLOUD_PROFILE") or "default"
+        self._tccli = home / ".tccli" / f"{self._profile}.credential"
+        self._sdk = home / ".tencentcloud" / "credentials"
+        self._coscmd = Path(environment.get("COS_CONFIG_PATH") or home / ".cos.conf")
+
+    def read(self) -> Mapping[str, str]:
+        """Return `secret_id`, `secret_key`, perhaps `token` and `region`; empty without a file.
+
+        Blocks shortly. Raises: ConfigurationError (a file is malformed or unreadable; a profile
+        that was asked for by name is nowhere).
+        """
+        found = _read(self._tccli, _parse_tccli) or _read(
+            self._sdk, lambda text: _parse_ini(text, self._profile)
+        )
+        if not found and self._is_named:
+            raise ConfigurationError(
+                f"there is no profile {self._profile!r} in {self._tccli} or {self._sdk}"
+            )
+        return found or _read(self._coscmd, lambda text: _parse_ini(text, "common")) or {}
+
+
+class _InstanceRole:
+    """The metadata service of a CVM instance, which lends the keys of the instance's role."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        # A client of its own: short timeouts, and no proxy between a machine and itself.
+        self._client = HttpClient(
+            concurrency=1,
+            connect_timeout_s=_METADATA_TIMEOUT_S,
+            timeout_s=_METADATA_TIMEOUT_S,
+            is_environment_trusted=False,
+        )
+        self._origin = environment.get("TENCENTCLOUD_METADATA_ENDPOINT") or _METADATA
+
+    async def get(self) -> Credentials | None:
+        """Return the role's keys, None where there is no such service or role."""
+        try:
+            answer = await self._ask(_ROLES)
+        except (Transient, ConfusedServer):
+            return None  # Most machines are no instances of Tencent's.
+        if answer.status != 200 or not answer.body.strip():
+            return None
+        role = answer.body.decode("latin-1").split()[0]
+        answer = await self._ask(_ROLES + role)
+        if answer.status >= 500 or answer.status == 429:
+            raise Transient(f"the instance's metadata service answered {answer.status}")
+        if answer.status != 200:
+            raise ConfigurationError(
+                f"the instance's metadata service refused its role's keys ({answer.status})"
+            )
+        return _from_role(answer.body)
+
+    async def _ask(self, path: str) -> Response:
+        host = self._origin.partition("://")[2]
+        return await self._client.send(Request("GET", self._origin, path, host))
+
+
+def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
+    for id_name, key_name, token_names in _VARIABLES:
+        secret_id, secret_key = environment.get(id_name), environment.get(key_name)
+        if not secret_id and not secret_key:
+            continue
+        if not secret_id or not secret_key:
+            missing = key_name if secret_id else id_name
+            raise ConfigurationError(f"{missing} is not set, but its other half is")
+        token = next((environment[name] for name in token_names if environment.get(name)), None)
+        return Credentials(secret_id.strip(), secret_key.strip(), token)
+    return None
+
+
+def _from_values(values: Mapping[str, str]) -> Credentials:
+    secret_id, secret_key = values.get("secret_id"), values.get("secret_key")
+    if not secret_id or not secret_key:
+        raise ConfigurationError("a file of Tencent's has secret_id or secret_key, but not both")
+    return Credentials(secret_id, secret_key, values.get("token") or None)
+
+
+def _from_role(text: bytes) -> Credentials:
+    try:
+        values = json.loads(text)
+        return Credentials(
+            values["TmpSecretId"],
+            values["TmpSecretKey"],
+            values["Token"],
+            float(values["ExpiredTime"]),
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        # The text holds the secret: neither it nor the parser's error may be seen.
+        raise ConfigurationError(
+            f"the instance's metadata service gave no valid keys ({type(exc).__name__})"
+        ) from None
+
+
+def _read(path: Path, parse: Callable[[str], Mapping[str, str]]) -> Mapping[str, str] | None:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as exc:
+        raise ConfigurationError(f"{path} may not be read") from exc
+    except (OSError, ValueError, AttributeError, configparser.Error) as exc:
+        # The parser's text quotes the line, which may hold a secret: it goes nowhere.
+        raise ConfigurationError(
+            f"{path} is not a valid file of Tencent's ({type(exc).__name__})"
+        ) from None
+
+
+def _parse_tccli(text: str) -> Mapping[str, str]:
+    values = json.loads(text)
+    names = {"secretId": "secret_id", "secretKey": "secret_key", "token": "token"}
+    return {name: str(values[theirs]) for theirs, name in names.items() if values.get(theirs)}
+
+
+def _parse_ini(text: str, section: str) -> Mapping[str, str]:
+    parser = configparser.RawConfigParser(default_section="\0", strict=False)
+    parser.read_string(text)
+    return dict(parser.items(section)) if parser.has_section(section) else {}
