@@ -136,8 +136,8 @@ def _snapshot(top: Path) -> dict[str, object]:
                 data = path.read_bytes()
             # Times that nobody set are those of two clocks; those that somebody set are past.
             is_set = status.st_mtime_ns < LATEST_SET_NS
-            times = (status.st_atime_ns, status.st_mtime_ns) if is_set else ()
-            found[key] = status.st_mode, status.st_uid, status.st_gid, times, data
+            mtime_ns = status.st_mtime_ns if is_set else None
+            found[key] = status.st_mode, status.st_uid, status.st_gid, mtime_ns, data
     return found
 
 
