@@ -21,9 +21,13 @@ from bucketfs.storage.prefixed import Prefixed
 from bucketfs.storage.retrying import Retrying
 from bucketfs.storage.throttled import Throttled
 from tests.contract.deviations import DEVIATIONS
+from tests.emulators.serving import RunningEmulator
 from tests.servers.s3_server import RunningS3
 
 SERVERS = ("radosgw", "moto", "rclone", "juicefs")
+EMULATORS = ("bos",)
+"""Clouds that are emulated; the kind is the scheme of their URLs."""
+
 FOLDERS = ("directory", "sidecars")
 DECORATED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "memory": lambda store: store,
@@ -33,7 +37,9 @@ DECORATED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "retrying": Retrying,
     "prefixed": lambda store: Prefixed(store, "some/place/"),
 }
-KINDS = (*DECORATED, *FOLDERS, *SERVERS)
+KINDS = (*DECORATED, *FOLDERS, *EMULATORS, *SERVERS)
+
+Server = RunningS3 | RunningEmulator
 
 _numbers = itertools.count(1)
 
@@ -56,27 +62,27 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(kind: str, request: pytest.FixtureRequest) -> RunningS3 | None:
+def server(kind: str, request: pytest.FixtureRequest) -> Server | None:
     """The server of a kind that has one."""
-    if kind not in SERVERS:
+    if kind not in SERVERS + EMULATORS:
         return None
-    running: RunningS3 = request.getfixturevalue(kind)
+    running: Server = request.getfixturevalue(kind)
     return running
 
 
 @pytest.fixture(scope="module")
-def bucket(server: RunningS3 | None) -> str | None:
+def bucket(server: Server | None) -> str | None:
     """A bucket on the server that only this module uses."""
     return server.make_bucket() if server else None
 
 
 @pytest.fixture
 async def store(
-    kind: str, server: RunningS3 | None, bucket: str | None, tmp_path: Path
+    kind: str, server: Server | None, bucket: str | None, tmp_path: Path
 ) -> AsyncIterator[ObjectStore]:
     """The store under test; closed at the end."""
     if server is not None:
-        opened = await open_store(f"s3://{bucket}", options_for(server))
+        opened = await open_store(url_of(server, str(bucket)), options_for(server))
     elif kind in FOLDERS:
         opened = opened_folder(tmp_path, with_sidecars=kind == "sidecars")
     else:
@@ -96,15 +102,23 @@ SMALL_PARTS = Capabilities(
 )
 
 
-def options_for(server: RunningS3, secret_key: str | None = None) -> StoreOptions:
+def url_of(server: Server, bucket: str) -> str:
+    """Return the URL of a bucket of `server`."""
+    return f"{server.name if isinstance(server, RunningEmulator) else 's3'}://{bucket}"
+
+
+def options_for(server: Server, secret_key: str | None = None) -> StoreOptions:
     """Return how to open a bucket of `server`, with a wrong secret where one is given."""
     environment = dict(server.environment)
     if secret_key is not None:
-        environment["AWS_SECRET_ACCESS_KEY"] = secret_key
+        for name in environment:
+            if name.endswith(("SECRET_ACCESS_KEY", "SECRET_KEY")):
+                environment[name] = secret_key
+    is_s3 = isinstance(server, RunningS3)
     return StoreOptions(
         endpoint=server.endpoint,
-        region="us-east-1",
-        addressing="path",
+        region="us-east-1" if is_s3 else None,
+        addressing="path" if is_s3 else "auto",
         timeout_s=20,
         attempts=3,
         environment=environment,

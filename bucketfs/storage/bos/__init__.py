@@ -1,0 +1,1 @@
+"""Baidu BOS: JSON, bce-auth-v1, appendable objects and native symlinks."""

@@ -1,0 +1,153 @@
+"""One BOS request: address, checksum, signature, refusal, a second try with fresh credentials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from bucketfs.errors import AccessDenied, ConfigurationError, StorageError
+from bucketfs.storage.bos.checksums import SummedBody
+from bucketfs.storage.bos.documents import parse_error
+from bucketfs.storage.bos.headers import CRC32_HEADER
+from bucketfs.storage.bos.keys import check_key
+from bucketfs.storage.bos.refusals import has_expired, refusal
+from bucketfs.storage.s3.addressing import Address
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import Credentials, CredentialSource
+from bucketfs.transport.exchange import Intake, Request, Response
+from bucketfs.transport.sign_bos import Signer, canonical_query
+
+
+class Calls:
+    """Sends signed requests to one bucket.
+
+    `traffic_limit_bits_s` bounds each request that carries an object's bytes.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        traffic_limit_bits_s: int | None = None,
+    ) -> None:
+        self._address = address
+        self._client = client
+        self._credentials = credentials
+        self._traffic_limit = (
+            {"x-bce-traffic-limit": str(traffic_limit_bits_s)} if traffic_limit_bits_s else {}
+        )
+        self._signer: tuple[Credentials, Signer] | None = None
+
+    async def send(
+        self,
+        method: str,
+        operation: str,
+        key: str | None,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | SummedBody | None = None,
+        intake: Callable[[Response], Intake | None] | None = None,
+        is_repeatable: bool = True,
+    ) -> Response:
+        """Send one request about `key` (None: the bucket); return its answer of status 2xx.
+
+        Names of `headers` are lower-case. BOS refuses an object's bytes that have another
+        CRC32 than goes with them. `intake` sees only successful answers.
+        Raises: every StorageError that a refusal can mean. What a person has to correct is a
+        ConfigurationError for the operation "check", AccessDenied later: then nobody is asked.
+        """
+        if key is not None:
+            check_key(key, operation, is_new=method in ("PUT", "POST"))
+        signed_query = canonical_query(query)
+        path = self._address.path(key)
+        is_of_object = intake is not None or isinstance(body, SummedBody)
+        request = Request(
+            method,
+            self._address.origin,
+            path + _wire_query(signed_query),
+            self._address.host,
+            {**(headers or {}), **(self._traffic_limit if is_of_object else {})},
+            body,
+            _only_success(intake) if intake is not None else None,
+            is_repeatable,
+        )
+        try:
+            response = await self._send_signed(request, path, signed_query)
+            if 200 <= response.status < 300:
+                return _checked(response, body)
+            raise refusal(response, method=method, operation=operation, key=key)
+        except StorageError as exc:
+            exc.key, exc.operation = exc.key or key, exc.operation or operation
+            raise
+        except ConfigurationError as exc:
+            if operation == "check":
+                raise
+            raise AccessDenied(str(exc), key=key, operation=operation) from exc
+
+    def check_document(self, response: Response, operation: str, key: str) -> None:
+        """Raise what an error in an answer of status 200 means.
+
+        Copies and commits begin to answer before they are done, so their status proves nothing.
+        """
+        if parse_error(response.body):
+            late = Response(500, response.headers, response.body)
+            raise refusal(late, method="", operation=operation, key=key)
+
+    async def _send_signed(self, request: Request, path: str, query: str) -> Response:
+        is_second = False
+        while True:
+            credentials = await self._credentials.get()
+            signer = self._signer_of(credentials)
+
+            def sign(request: Request, signer: Signer = signer) -> Mapping[str, str]:
+                unsigned = {**request.headers, **_body_headers(request), "host": request.host}
+                signed = signer.headers(request.method, path, query, unsigned, time.time())
+                del signed["host"]  # The exchange writes these two.
+                signed.pop("content-length", None)
+                return signed
+
+            response = await self._client.send(request, sign)
+            if is_second or not has_expired(response):
+                return response
+            if not self._credentials.invalidate(credentials):
+                return response
+            is_second = True
+
+    def _signer_of(self, credentials: Credentials) -> Signer:
+        if self._signer is None or self._signer[0] is not credentials:
+            signer = Signer(
+                credentials.access_key, credentials.secret_key, credentials.session_token
+            )
+            self._signer = (credentials, signer)
+        return self._signer[1]
+
+
+def _checked(response: Response, body: bytes | SummedBody | None) -> Response:
+    if isinstance(body, SummedBody):
+        body.check_stored(response.headers)
+    return response
+
+
+def _body_headers(request: Request) -> dict[str, str]:
+    body = request.body
+    if body is None:
+        return {"content-length": "0"} if request.method in ("PUT", "POST") else {}
+    if isinstance(body, SummedBody):
+        return {"content-length": str(body.size), CRC32_HEADER: str(body.crc32)}
+    return {"content-length": str(len(body) if isinstance(body, bytes) else body.size)}
+
+
+def _wire_query(query: str) -> str:
+    """Write `uploads=` as `uploads`, as the documents do; both have one signature."""
+    if not query:
+        return ""
+    return "?" + "&".join(pair.removesuffix("=") for pair in query.split("&"))
+
+
+def _only_success(
+    intake: Callable[[Response], Intake | None],
+) -> Callable[[Response], Intake | None]:
+    return lambda head: intake(head) if 200 <= head.status < 300 else None

@@ -1,0 +1,26 @@
+"""From a URL and options to a BosStore."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from bucketfs.storage.bos.store import BosStore
+from bucketfs.storage.location import StoreOptions, StoreUrl
+from bucketfs.storage.s3.addressing import Addressing
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials_bos import BosCredentials
+
+
+async def open_bos(location: StoreUrl, options: StoreOptions) -> BosStore:
+    """Return the store at `location`, not yet asked anything. Raises: ConfigurationError."""
+    return BosStore(
+        location.bucket,
+        client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
+        credentials=BosCredentials(options.environment),
+        endpoint=options.endpoint,
+        region=options.region,
+        scheme=options.scheme,
+        addressing=cast(Addressing, options.addressing),  # Who builds the options has checked it.
+        storage_class=options.storage_class,
+        traffic_limit_bytes_s=options.traffic_limit_bytes_s,
+    )

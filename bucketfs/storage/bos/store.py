@@ -1,0 +1,312 @@
+"""BosStore: a bucket of Baidu BOS as an ObjectStore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from bucketfs.errors import (
+    ConfigurationError,
+    ConfusedServer,
+    InvalidRequest,
+    NotSupported,
+    ObjectTooLarge,
+)
+from bucketfs.storage.bos.addressing import find_address
+from bucketfs.storage.bos.calls import Calls
+from bucketfs.storage.bos.checksums import SummedBody
+from bucketfs.storage.bos.copying import Copier
+from bucketfs.storage.bos.deleting import BATCH_KEYS, Deleter
+from bucketfs.storage.bos.documents import parse_listing
+from bucketfs.storage.bos.headers import (
+    NAMES,
+    attribute_headers,
+    is_symlink,
+    next_offset,
+    object_info,
+)
+from bucketfs.storage.bos.links import Links, Symlink, is_link
+from bucketfs.storage.bos.preconditions import BosGuard
+from bucketfs.storage.bos.reading import RangeReader
+from bucketfs.storage.bos.upload import BosUpload, begin_upload
+from bucketfs.storage.interface import (
+    Body,
+    Capabilities,
+    ListPage,
+    ObjectAttributes,
+    ObjectInfo,
+    Precondition,
+    Sink,
+    Version,
+)
+from bucketfs.storage.s3.addressing import Addressing
+from bucketfs.storage.s3.headers import seconds_ns, version_of
+from bucketfs.storage.s3.ranges import checked_version
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import CredentialSource
+
+_LIST_LIMIT = 1000
+_GB = 10**9
+_LEAST_LIMIT_BITS_S, _MOST_LIMIT_BITS_S = 819_200, 838_860_800
+"""What `x-bce-traffic-limit` may be."""
+
+CAPABILITIES = Capabilities(
+    append=True,
+    part_copy=True,
+    batch_delete=BATCH_KEYS,
+    symlink=True,
+    max_object=48_800 * _GB,
+    max_write=5 * _GB,
+    max_part=5 * _GB,
+    max_copy=5 * _GB,
+    # The 2048 bytes of BOS count `x-bce-meta-` with each name; a dozen names are more than we have.
+    max_metadata=2048 - 12 * len(NAMES.metadata_prefix),
+    max_key=1023,
+    checksum="crc32",
+)
+
+
+class BosStore:
+    """One bucket. `endpoint` None is BOS itself in `region`; `aclose` closes `client` too.
+
+    `storage_class` is that of new objects; `traffic_limit_bytes_s` bounds each request that
+    carries an object's bytes.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        endpoint: str | None = None,
+        region: str | None = None,
+        scheme: str | None = None,
+        addressing: Addressing = "auto",
+        storage_class: str | None = None,
+        traffic_limit_bytes_s: int | None = None,
+    ) -> None:
+        address = find_address(bucket, endpoint, region, scheme=scheme, addressing=addressing)
+        self._bucket = bucket
+        self._client = client
+        self._calls = Calls(
+            address,
+            client=client,
+            credentials=credentials,
+            traffic_limit_bits_s=_limit_bits_s(traffic_limit_bytes_s),
+        )
+        self._class_headers = {NAMES.storage_class: storage_class} if storage_class else {}
+        self._guard = BosGuard(self.stat)
+        self._links = Links(self._calls)
+        self._reader = RangeReader(self._calls, self._links, self.stat)
+        self._copier = Copier(self, self._calls, self._guard, bucket)
+        self._deleter = Deleter(self._calls, self._guard)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What BOS does natively; `conditional_write` once it was seen (see `preconditions`)."""
+        if self._guard.keeps_version:
+            return replace(CAPABILITIES, conditional_write=True)
+        return CAPABILITIES
+
+    async def check(self, prefix: str = "") -> None:
+        """Prove that the bucket is there and may be listed below `prefix`.
+
+        Raises: BucketNotFound, AccessDenied, Transient; ConfigurationError (no credentials, wrong
+        endpoint).
+        """
+        await self._list("check", prefix, "", None, 1)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """Return an object's info with its metadata. Raises: ObjectNotFound.
+
+        A native symlink is itself, not its target. One whose target is gone BOS calls absent.
+        """
+        response = await self._calls.send("HEAD", "stat", key)
+        if is_symlink(response.headers):
+            _, info = await self._links.read(key)
+            return info
+        return object_info(key, response.headers)
+
+    async def list_page(
+        self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = _LIST_LIMIT
+    ) -> ListPage:
+        """Return the page after `marker`. Raises: BucketNotFound."""
+        return await self._list("list", prefix, delimiter, marker, limit)
+
+    async def read_range(
+        self,
+        key: str,
+        start: int,
+        length: int,
+        sink: Sink,
+        if_version: Version | None = None,
+    ) -> ObjectInfo:
+        """Put a range into `sink`; the contract is `ObjectStore.read_range`'s.
+
+        An object that is read whole is compared with the CRC32 that the server states.
+        """
+        first = start + sink.received
+        left = length - sink.received
+        if left <= 0:
+            return checked_version(await self.stat(key), if_version)
+        return await self._reader.read(key, first, left, sink, if_version)
+
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Store an object whole, by one PUT.
+
+        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
+        object's own, which is the same to the second or two.
+        Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
+        """
+        if body.size > CAPABILITIES.max_write:
+            raise ObjectTooLarge("too large for one PUT", key=key, operation="write")
+        stored = {**self._class_headers, **attribute_headers(attributes)}
+        summed = SummedBody(body)
+
+        async def put(conditions: Mapping[str, str]) -> ObjectInfo:
+            response = await self._calls.send(
+                "PUT",
+                "write",
+                key,
+                headers={**stored, **conditions},
+                body=summed,
+                is_repeatable=not conditions,
+            )
+            tag = response.headers.get("etag", "").strip('"')
+            if not tag:
+                return await self.stat(key)
+            summed.check_tag(tag)
+            modified_ns = seconds_ns(response.headers.get("date"))
+            return ObjectInfo(
+                key,
+                body.size,
+                version_of(tag, modified_ns, body.size),
+                modified_ns,
+                dict(attributes.metadata),
+                attributes.content_type,
+                self._class_headers.get(NAMES.storage_class),
+            )
+
+        return await self._guard.write(key, body.size, precondition, put)
+
+    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+        """Add to the end if the object is `position` long; 0 makes an absent one.
+
+        The position always goes along: without it BOS would replace the object. The result's
+        metadata are not known.
+        Raises: ObjectChanged (another length, or gone), NotSupported (it was not made by appends).
+        """
+        self._guard.removed(key)
+        response = await self._calls.send(
+            "POST",
+            "append",
+            key,
+            query=[("append", ""), ("offset", str(int(position)))],
+            headers={**self._class_headers, "content-type": "application/octet-stream"},
+            body=SummedBody(body),
+            is_repeatable=False,
+        )
+        size = next_offset(response.headers)
+        if size != position + body.size:
+            raise ConfusedServer(
+                f"the object should be {position + body.size} long, not {size}",
+                key=key,
+                operation="append",
+            )
+        modified_ns = seconds_ns(response.headers.get("date"))
+        version = version_of(response.headers.get("etag"), modified_ns, size)
+        return ObjectInfo(key, size, version, modified_ns)
+
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> BosUpload:
+        """Begin a multipart upload."""
+        return await begin_upload(
+            self._calls, self._guard, self._bucket, key, attributes, self._class_headers
+        )
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        attributes: ObjectAttributes | None = None,
+        source_version: Version | None = None,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
+        """Copy on the server, any size. Raises: ObjectNotFound, ObjectChanged, ObjectExists.
+
+        A native symlink is copied as that, to the same target; it has no attributes of its own.
+        """
+        if source == target and attributes is None:
+            raise InvalidRequest("a copy onto itself changes nothing", key=source)
+        found = await self._copier.find_source(source, source_version)
+        if not is_link(found.version):
+            return await self._copier.copy(found, target, attributes, precondition)
+        if source == target:
+            raise NotSupported("a native symlink of BOS has no attributes", key=source)
+        if precondition is not None:
+            await self._guard.check(target, precondition)
+        link, _ = await self._links.read(source)
+        return await self.make_symlink(target, link)
+
+    async def move(self, source: str, target: str) -> ObjectInfo:
+        """Raise NotSupported: BOS renames by copy and delete."""
+        raise NotSupported("BOS cannot move", key=source, operation="move")
+
+    async def delete(self, key: str, if_version: Version | None = None) -> None:
+        """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
+        await self._deleter.delete(key, if_version)
+
+    async def delete_many(self, keys: Iterable[str]) -> Mapping[str, Exception]:
+        """Delete all of `keys`, a thousand in a request; return the errors."""
+        return await self._deleter.delete_many(keys)
+
+    async def read_symlink(self, key: str) -> Symlink:
+        """Return where a native symlink leads. Raises: ObjectNotFound, NotALink."""
+        link, _ = await self._links.read(key)
+        return link
+
+    async def make_symlink(
+        self, key: str, link: Symlink, *, may_replace: bool = True
+    ) -> ObjectInfo:
+        """Make a native symlink; its target need not be there.
+
+        Raises: ObjectChanged (something is there and `may_replace` is False), InvalidKey.
+        """
+        self._guard.removed(key)
+        return await self._links.make(key, link, may_replace=may_replace)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _list(
+        self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int
+    ) -> ListPage:
+        query = [("maxKeys", str(min(limit, _LIST_LIMIT)))]
+        if prefix:
+            query.append(("prefix", prefix))
+        if delimiter:
+            query.append(("delimiter", delimiter))
+        if marker is not None:
+            query.append(("marker", marker))
+        response = await self._calls.send("GET", operation, None, query=query)
+        return parse_listing(response.body)
+
+
+def _limit_bits_s(bytes_s: int | None) -> int | None:
+    if bytes_s is None:
+        return None
+    bits_s = 8 * bytes_s
+    if not _LEAST_LIMIT_BITS_S <= bits_s <= _MOST_LIMIT_BITS_S:
+        raise ConfigurationError(
+            f"BOS limits a request to {_LEAST_LIMIT_BITS_S // 8} to {_MOST_LIMIT_BITS_S // 8} "
+            f"bytes a second, not to {bytes_s}"
+        )
+    return bits_s

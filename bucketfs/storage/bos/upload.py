@@ -1,0 +1,218 @@
+"""BosUpload: one multipart upload, verified by the CRC32 of each part and of the whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectExists, ObjectNotFound
+from bucketfs.storage.bos.calls import Calls
+from bucketfs.storage.bos.checksums import SummedBody, combined_crc32
+from bucketfs.storage.bos.documents import (
+    complete_document,
+    parse_parts,
+    parse_tag,
+    parse_upload_id,
+)
+from bucketfs.storage.bos.headers import CRC32_HEADER, attribute_headers, is_md5
+from bucketfs.storage.bos.preconditions import BosGuard
+from bucketfs.storage.bos.refusals import UploadNotFound
+from bucketfs.storage.interface import (
+    Body,
+    ObjectAttributes,
+    ObjectInfo,
+    Part,
+    Precondition,
+    Version,
+)
+from bucketfs.storage.s3.headers import has_etag, seconds_ns, version_of
+from bucketfs.transport.sign_bos import encode_path
+
+
+class BosUpload:
+    """A multipart upload of one key."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        guard: BosGuard,
+        bucket: str,
+        key: str,
+        attributes: ObjectAttributes,
+        upload_id: str,
+    ) -> None:
+        self.upload_id = upload_id
+        self._calls = calls
+        self._guard = guard
+        self._bucket = bucket
+        self._key = key
+        self._attributes = attributes
+        self._checksums: dict[Part, int] = {}
+
+    async def add_part(self, number: int, body: Body) -> Part:
+        """Send part `number`. Raises: ObjectNotFound where the upload is gone."""
+        summed = SummedBody(body)
+        response = await self._calls.send(
+            "PUT", "add_part", self._key, query=self._query(number), body=summed
+        )
+        tag = response.headers.get("etag", "").strip('"')
+        if not tag:
+            raise ConfusedServer("a part got no ETag", key=self._key, operation="add_part")
+        part = Part(number, tag, body.size)
+        self._checksums[part] = summed.crc32
+        return part
+
+    async def copy_part(
+        self, number: int, source: str, start: int, length: int, version: Version
+    ) -> Part:
+        """Make part `number` of `source`'s bytes. Raises: ObjectChanged, NotSupported."""
+        headers = {
+            **copy_source(self._bucket, source, version),
+            "x-bce-copy-source-range": f"bytes={start}-{start + length - 1}",
+        }
+        response = await self._calls.send(
+            "PUT", "copy_part", self._key, query=self._query(number), headers=headers
+        )
+        self._calls.check_document(response, "copy_part", self._key)
+        tag, _ = parse_tag(response.body)
+        if not tag:
+            raise ConfusedServer("a part got no ETag", key=self._key, operation="copy_part")
+        return Part(number, tag, length)
+
+    async def list_parts(self) -> Sequence[Part]:
+        """Return what the store has. Raises: ObjectNotFound where the upload is gone."""
+        parts: list[Part] = []
+        marker = 0
+        while True:
+            query = [("uploadId", self.upload_id), ("partNumberMarker", str(marker))]
+            response = await self._calls.send("GET", "list_parts", self._key, query=query)
+            page, following = parse_parts(response.body)
+            parts += page
+            if following is None or following <= marker:
+                return sorted(parts, key=lambda part: part.number)
+            marker = following
+
+    async def commit(
+        self, parts: Sequence[Part], precondition: Precondition | None = None
+    ) -> ObjectInfo:
+        """Make the object. Raises: ObjectChanged, ObjectExists; ObjectNotFound (no such upload).
+
+        An upload that is gone because an earlier commit, whose answer was lost, did succeed, is a
+        success: the object then has the ETag that these parts give.
+        """
+        await self._guard.check_unkept(self._key, precondition)
+        try:
+            info = await self._complete(parts, precondition)
+        except UploadNotFound:
+            info = await self._already_committed(parts)
+        except ObjectNotFound as exc:
+            raise ObjectChanged("the object is gone", key=self._key, operation="commit") from exc
+        except ObjectChanged as exc:
+            if precondition is None or precondition.version is not None:
+                raise
+            raise ObjectExists(
+                "an object is there already", key=self._key, operation="commit"
+            ) from exc
+        return await self._guard.wrote(info)
+
+    async def abort(self) -> None:
+        """Drop the upload; one that is gone already is no error."""
+        try:
+            await self._calls.send("DELETE", "abort", self._key, query=self._query())
+        except ObjectNotFound:
+            return
+
+    async def _complete(
+        self, parts: Sequence[Part], precondition: Precondition | None
+    ) -> ObjectInfo:
+        headers = {
+            **self._guard.native_headers(precondition),
+            "content-type": "application/json; charset=utf-8",
+        }
+        if parts and all(part in self._checksums for part in parts):
+            sums = [(self._checksums[part], part.size) for part in parts]
+            headers[CRC32_HEADER] = str(combined_crc32(sums))
+        response = await self._calls.send(
+            "POST",
+            "commit",
+            self._key,
+            query=self._query(),
+            headers=headers,
+            body=complete_document(parts),
+            is_repeatable=precondition is None,
+        )
+        self._calls.check_document(response, "commit", self._key)
+        tag, _ = parse_tag(response.body)
+        if not tag:
+            return await self._guard.stat(self._key)
+        modified_ns = seconds_ns(response.headers.get("date"))
+        size = sum(part.size for part in parts)
+        return ObjectInfo(
+            self._key,
+            size,
+            version_of(tag, modified_ns, size),
+            modified_ns,
+            dict(self._attributes.metadata),
+            self._attributes.content_type,
+        )
+
+    async def _already_committed(self, parts: Sequence[Part]) -> ObjectInfo:
+        gone = ObjectNotFound("the upload is gone", key=self._key, operation="commit")
+        expected = joined_tag(parts)
+        if expected is None:
+            raise gone
+        try:
+            info = await self._guard.stat(self._key)
+        except ObjectNotFound as exc:
+            raise gone from exc
+        if info.version != expected:
+            raise gone
+        return info
+
+    def _query(self, number: int | None = None) -> list[tuple[str, str]]:
+        query = [("uploadId", self.upload_id)]
+        if number is not None:
+            query.append(("partNumber", str(number)))
+        return query
+
+
+async def begin_upload(
+    calls: Calls,
+    guard: BosGuard,
+    bucket: str,
+    key: str,
+    attributes: ObjectAttributes,
+    further_headers: dict[str, str],
+) -> BosUpload:
+    """Begin a multipart upload of `key`; `further_headers` are of the object as it will be."""
+    response = await calls.send(
+        "POST",
+        "begin_upload",
+        key,
+        query=[("uploads", "")],
+        headers={**further_headers, **attribute_headers(attributes)},
+    )
+    upload_id = parse_upload_id(response.body)
+    return BosUpload(calls, guard, bucket, key, attributes, upload_id)
+
+
+def joined_tag(parts: Sequence[Part]) -> Version | None:
+    """Return the ETag of an object of `parts`: of one its own, of several `-` and an MD5.
+
+    That MD5 is over the text of the parts' ETags, not over the bytes which that text stands for.
+    None: the ETag of some part is no MD5.
+    """
+    if not parts or not all(is_md5(part.tag) for part in parts):
+        return None
+    if len(parts) == 1:
+        return Version(parts[0].tag)
+    joined = "".join(part.tag for part in parts).encode()
+    return Version(f"-{hashlib.md5(joined, usedforsecurity=False).hexdigest()}")
+
+
+def copy_source(bucket: str, key: str, version: Version | None) -> dict[str, str]:
+    """Return the headers that name what is copied, and its version where the server knows it."""
+    headers = {"x-bce-copy-source": encode_path(f"/{bucket}/{key}")}
+    if version is not None and has_etag(version):
+        headers["x-bce-copy-source-if-match"] = version
+    return headers
