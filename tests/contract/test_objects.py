@@ -133,7 +133,7 @@ async def test_metadata_and_content_type_are_kept(store: ObjectStore, root: str)
         "xattr": '{"user.name":"dmFsdWU="}',
         "with-dash": "a b  c",
         "percent": "100%25",
-        "long": "v" * 1000,
+        "long": "v" * (store.capabilities.max_metadata // 2 - 24),
     }
     await put(store, f"{root}a", b"x", ObjectAttributes(metadata, "image/png"))
     found = await store.stat(f"{root}a")

@@ -1,0 +1,225 @@
+"""One request to one of Kodo's services: host, signature, refusal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from bucketfs.errors import (
+    AccessDenied,
+    ConfigurationError,
+    InvalidKey,
+    StorageError,
+    Transient,
+)
+from bucketfs.storage.key_order import key_bytes
+from bucketfs.storage.kodo.hosts import Hosts, Service
+from bucketfs.storage.kodo.refusals import refusal
+from bucketfs.transport.client import HttpClient
+from bucketfs.transport.credentials import Credentials, CredentialSource
+from bucketfs.transport.exchange import BodySource, Intake, Request, Response
+from bucketfs.transport.sign_kodo import Signer, encode_path
+
+MAX_KEY_BYTES = 750
+_UPLOAD_TOKEN_S = 6 * 3600
+"""The end of an upload must come before the end of its token; slow lines take their time."""
+_DOWNLOAD_STEP_S = 1800
+"""URLs of one object stay the same for so long, which lets a CDN remember them; they are good for
+one to two steps from now on."""
+
+
+class Calls:
+    """Sends signed requests about one bucket.
+
+    `policy` is what every upload token says besides its scope (storage class, traffic limit).
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        client: HttpClient,
+        credentials: CredentialSource,
+        hosts: Hosts,
+        policy: Mapping[str, object],
+    ) -> None:
+        self.bucket = bucket
+        self._client = client
+        self._credentials = credentials
+        self._hosts = hosts
+        self._policy = policy
+        self._signer: tuple[Credentials, Signer] | None = None
+
+    async def manage(
+        self,
+        service: Service,
+        operation: str,
+        key: str | None,
+        target: str,
+        *,
+        method: str = "POST",
+        body: bytes | None = None,
+        is_repeatable: bool = True,
+    ) -> Response:
+        """Send a management request about `key` (None: the bucket); return its answer (2xx).
+
+        `body` is a form. Raises: every StorageError that a refusal can mean; without credentials
+        and in a wrong region ConfigurationError for the operation "check", else AccessDenied.
+        """
+        with _told(operation, key):
+            signer = await self._get_signer()
+            host = await self._hosts.of(service, signer.access_key)
+
+            def sign(request: Request) -> Mapping[str, str]:
+                return signer.management_headers(
+                    method, host.name, target, request.headers, body or b"", time.time()
+                )
+
+            request = Request(
+                method, host.origin, target, host.name, body=body, is_repeatable=is_repeatable
+            )
+            return await self._send(request, operation, key, service, sign)
+
+    async def upload(
+        self,
+        method: str,
+        operation: str,
+        key: str,
+        target: str,
+        *,
+        body: bytes | BodySource | None = None,
+        content_type: str | None = None,
+        is_insert: bool = False,
+    ) -> Response:
+        """Send a request of an upload of `key`, with a token in its header; return its answer.
+
+        `is_insert`: only where no object is. Raises: StorageError, as above.
+        """
+        with _told(operation, key):
+            signer = await self._get_signer()
+            host = await self._hosts.of("up", signer.access_key)
+            token = signer.upload_token(self._policy_of(key, is_insert))
+            headers = {"authorization": f"UpToken {token}"}
+            if content_type is not None:
+                headers["content-type"] = content_type
+            request = Request(
+                method, host.origin, target, host.name, headers, body, is_repeatable=not is_insert
+            )
+            return await self._send(request, operation, key, "up")
+
+    async def upload_form(
+        self,
+        operation: str,
+        key: str,
+        form: Callable[[str], tuple[str, BodySource]],
+        *,
+        is_insert: bool = False,
+    ) -> Response:
+        """Send the form that `form` makes of a token (its content type and body) to upload `key`.
+
+        Raises: StorageError, as above.
+        """
+        with _told(operation, key):
+            signer = await self._get_signer()
+            host = await self._hosts.of("up", signer.access_key)
+            content_type, body = form(signer.upload_token(self._policy_of(key, is_insert)))
+            headers = {"content-type": content_type}
+            request = Request(
+                "POST", host.origin, "/", host.name, headers, body, is_repeatable=not is_insert
+            )
+            return await self._send(request, operation, key, "up")
+
+    async def download(
+        self,
+        operation: str,
+        key: str,
+        domain: str,
+        query: str,
+        headers: Mapping[str, str],
+        intake: Callable[[Response], Intake | None],
+    ) -> Response:
+        """GET `key` from a download domain, by a URL that was just signed; return its answer (2xx).
+
+        Only such an answer is given to `intake`. Raises: StorageError, as above.
+        """
+        with _told(operation, key):
+            host = self._hosts.download(domain)
+            signer = await self._get_signer()
+            start = f"{self._hosts.scheme}://{domain}"
+            url = f"{start}/{encode_path(key)}{'?' + query if query else ''}"
+            deadline_s = (int(time.time()) // _DOWNLOAD_STEP_S + 2) * _DOWNLOAD_STEP_S
+            target = signer.private_url(url, deadline_s)[len(start) :]
+            request = Request(
+                "GET", host.origin, target, host.name, headers, None, _only_success(intake)
+            )
+            return await self._send(request, operation, key, None)
+
+    async def _send(
+        self,
+        request: Request,
+        operation: str,
+        key: str | None,
+        service: Service | None,
+        sign: Callable[[Request], Mapping[str, str]] | None = None,
+    ) -> Response:
+        try:
+            response = await self._client.send(request, sign)
+            if not 200 <= response.status < 300:
+                raise refusal(response, operation=operation, key=key, is_download=service is None)
+        except Transient as exc:
+            if service is not None and not exc.throttled:
+                self._hosts.failed(service)
+            raise
+        return response
+
+    async def _get_signer(self) -> Signer:
+        credentials = await self._credentials.get()
+        if self._signer is None or self._signer[0] is not credentials:
+            signer = Signer(credentials.access_key, credentials.secret_key)
+            self._signer = (credentials, signer)
+        return self._signer[1]
+
+    def _policy_of(self, key: str, is_insert: bool) -> Mapping[str, object]:
+        policy: dict[str, object] = {
+            "scope": f"{self.bucket}:{key}",
+            "deadline": int(time.time()) + _UPLOAD_TOKEN_S,
+            "detectMime": -1,  # The content type is as we say, even if it says nothing.
+            **self._policy,
+        }
+        if is_insert:
+            policy["insertOnly"] = 1
+        return policy
+
+
+def check_key(key: str, operation: str) -> None:
+    """Raise InvalidKey for a key that Kodo cannot hold: empty, too long, or no UTF-8."""
+    size = len(key_bytes(key))
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"a key has 1 to {MAX_KEY_BYTES} bytes, this one {size}", key=key, operation=operation
+        )
+    if any("\ud800" <= char <= "\udfff" for char in key):
+        raise InvalidKey("keys must be UTF-8 at Kodo", key=key, operation=operation)
+
+
+@contextmanager
+def _told(operation: str, key: str | None) -> Iterator[None]:
+    """Check the key, and let every error say what was asked of which key."""
+    if key is not None:
+        check_key(key, operation)
+    try:
+        yield
+    except StorageError as exc:
+        exc.key, exc.operation = exc.key or key, exc.operation or operation
+        raise
+    except ConfigurationError as exc:
+        if operation == "check":
+            raise
+        raise AccessDenied(str(exc), key=key, operation=operation) from exc
+
+
+def _only_success(
+    intake: Callable[[Response], Intake | None],
+) -> Callable[[Response], Intake | None]:
+    return lambda head: intake(head) if 200 <= head.status < 300 else None
