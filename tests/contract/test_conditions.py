@@ -92,7 +92,7 @@ async def test_a_missing_bucket(server: Server | None) -> None:
     if server is None:
         pytest.skip("needs a server")
     with pytest.raises(BucketNotFound):
-        await open_store(url_of(server, "no-such-bucket-here"), options_for(server))
+        await open_store(url_of(server, "no-such-bucket-here-1250000000"), options_for(server))
 
 
 async def test_a_wrong_secret(server: Server | None, bucket: str | None) -> None:
