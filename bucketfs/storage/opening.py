@@ -36,6 +36,7 @@ OPENERS: Mapping[str, str] = {
     "cos": "bucketfs.storage.cos.opening:open_cos",
     "bos": "bucketfs.storage.bos.opening:open_bos",
     "kodo": "bucketfs.storage.kodo.opening:open_kodo",
+    "libcloud": "bucketfs.storage.libcloud.opening:open_libcloud",
 }
 """Scheme -> `async def open_x(location, options) -> CheckedStore`, imported when it is used: a
 mount of one cloud need not wait for the code of the others, nor have what they need installed."""

@@ -21,6 +21,7 @@ from bucketfs.storage.prefixed import Prefixed
 from bucketfs.storage.retrying import Retrying
 from bucketfs.storage.throttled import Throttled
 from tests.contract.deviations import DEVIATIONS
+from tests.contract.libcloud_stores import LIBCLOUD_KINDS, LIBCLOUD_SERVERS, libcloud_options
 from tests.emulators.serving import RunningEmulator
 from tests.servers.s3_server import RunningS3
 
@@ -37,7 +38,7 @@ DECORATED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "retrying": Retrying,
     "prefixed": lambda store: Prefixed(store, "some/place/"),
 }
-KINDS = (*DECORATED, *FOLDERS, *EMULATORS, *SERVERS)
+KINDS = (*DECORATED, *FOLDERS, *EMULATORS, *SERVERS, *LIBCLOUD_KINDS)
 
 Server = RunningS3 | RunningEmulator
 
@@ -76,12 +77,30 @@ def bucket(server: Server | None) -> str | None:
     return server.make_bucket() if server else None
 
 
+@pytest.fixture(scope="module")
+def behind_libcloud(kind: str, request: pytest.FixtureRequest) -> tuple[RunningS3, str] | None:
+    """The server that a driver of Libcloud talks to, with a bucket of this module."""
+    if kind not in LIBCLOUD_SERVERS:
+        return None
+    running: RunningS3 = request.getfixturevalue(LIBCLOUD_SERVERS[kind])
+    return running, running.make_bucket()
+
+
 @pytest.fixture
 async def store(
-    kind: str, server: Server | None, bucket: str | None, tmp_path: Path
+    kind: str,
+    server: Server | None,
+    bucket: str | None,
+    behind_libcloud: tuple[RunningS3, str] | None,
+    tmp_path: Path,
 ) -> AsyncIterator[ObjectStore]:
     """The store under test; closed at the end."""
-    if server is not None:
+    if kind in LIBCLOUD_KINDS:
+        running, container = behind_libcloud or (None, "box")
+        (tmp_path / container).mkdir()
+        url = f"libcloud+{kind.removeprefix('libcloud-')}://{container}"
+        opened = await open_store(url, libcloud_options(running, tmp_path))
+    elif server is not None:
         opened = await open_store(url_of(server, str(bucket)), options_for(server))
     elif kind in FOLDERS:
         opened = opened_folder(tmp_path, with_sidecars=kind == "sidecars")

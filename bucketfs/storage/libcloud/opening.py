@@ -1,0 +1,141 @@
+"""From `libcloud+PROVIDER://container` and the environment to a LibcloudStore.
+
+`LIBCLOUD_KEY` and `LIBCLOUD_SECRET` are the driver's first two arguments (of the local driver: its
+folder, and nothing); `LIBCLOUD_OPTIONS` holds further ones as `name=value,name=value`, among them
+secrets such as `token`, which a command line would show to everybody.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import trio
+
+from bucketfs.errors import ConfigurationError
+from bucketfs.storage.location import StoreOptions, StoreUrl
+
+if TYPE_CHECKING:
+    from bucketfs.storage.libcloud.store import LibcloudStore
+
+_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+_NUMBERS = ("port", "retry_delay", "backoff")
+
+
+@dataclass(frozen=True, slots=True)
+class DriverOrder:
+    """Which driver to make, and with what; `attributes` are set on the driver once it is made."""
+
+    provider: str
+    driver_class: Any
+    arguments: tuple[str, ...] = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+    attributes: Mapping[str, str]
+
+    def make(self) -> Any:
+        """Return a new driver (blocks). Raises: ConfigurationError."""
+        from libcloud.common.types import LibcloudError
+
+        try:
+            driver = self.driver_class(*self.arguments, **self.options)
+        except (LibcloudError, TypeError, ValueError) as exc:
+            reason = getattr(exc, "value", None) or exc
+            message = f"the driver of {self.provider} cannot be made: {reason}"
+            raise ConfigurationError(message) from exc
+        for name, value in self.attributes.items():
+            setattr(driver, name, value)
+        return driver
+
+
+async def open_libcloud(location: StoreUrl, options: StoreOptions) -> LibcloudStore:
+    """Return the store at `location`, not yet asked anything. Raises: ConfigurationError."""
+    return await trio.to_thread.run_sync(_open, location, options)
+
+
+def _open(location: StoreUrl, options: StoreOptions) -> LibcloudStore:
+    order = order_for(location.provider, options)
+    # Only now is it certain that the package is there.
+    from bucketfs.storage.libcloud.drivers import DriverPool, traits_of
+    from bucketfs.storage.libcloud.spool import Spool
+    from bucketfs.storage.libcloud.store import LibcloudStore
+
+    traits = traits_of(order.provider, order.driver_class)
+    pool = DriverPool(order.make, location.bucket, timeout_s=options.timeout_s)
+    pool.prepare()
+    return LibcloudStore(
+        pool,
+        traits,
+        spool=Spool(options.environment.get("TMPDIR")),
+        concurrency=options.concurrency,
+    )
+
+
+def order_for(provider: str, options: StoreOptions) -> DriverOrder:
+    """Return which driver to make (imports it, blocks). Raises: ConfigurationError."""
+    name, driver_class = _driver_class(provider)
+    environment = options.environment
+    key = environment.get("LIBCLOUD_KEY")
+    if not key:
+        what = "the folder that holds the containers" if name == "local" else "the access key"
+        raise ConfigurationError(f"LIBCLOUD_KEY is not set: for {name} it is {what}")
+    secret = environment.get("LIBCLOUD_SECRET")
+    given: dict[str, Any] = {**_place(options), **parse_options(environment)}
+    attributes: dict[str, str] = {}
+    region = options.region or given.pop("region", None)
+    if region:
+        if "region" in inspect.signature(driver_class.__init__).parameters:
+            given["region"] = region
+        elif hasattr(driver_class, "region_name"):
+            attributes["region_name"] = region
+        else:
+            raise ConfigurationError(f"the driver of {name} knows no region")
+    return DriverOrder(name, driver_class, (key, secret) if secret else (key,), given, attributes)
+
+
+def parse_options(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `LIBCLOUD_OPTIONS` says. Raises: ConfigurationError, which shows no value."""
+    found: dict[str, Any] = {}
+    for item in filter(None, environment.get("LIBCLOUD_OPTIONS", "").split(",")):
+        name, separator, value = item.partition("=")
+        name = name.strip()
+        if not separator or not name.isidentifier():
+            raise ConfigurationError("LIBCLOUD_OPTIONS is name=value,name=value")
+        if name in _NUMBERS and not value.isdigit():
+            raise ConfigurationError(f"LIBCLOUD_OPTIONS: {name} is a whole number")
+        found[name] = int(value) if name in _NUMBERS else _WORDS.get(value.lower(), value)
+    return found
+
+
+def _place(options: StoreOptions) -> dict[str, Any]:
+    """Return where to connect, in the words of drivers."""
+    if options.endpoint is None:
+        return {} if options.scheme is None else {"secure": options.scheme == "https"}
+    parts = urlsplit(options.endpoint)
+    if parts.path.strip("/") or parts.query:
+        raise ConfigurationError("the endpoint of a Libcloud driver is a host without a path")
+    is_secure = parts.scheme == "https"
+    port = parts.port or (443 if is_secure else 80)
+    return {"host": parts.hostname, "port": port, "secure": is_secure}
+
+
+def _driver_class(provider: str) -> tuple[str, Any]:
+    try:
+        from libcloud.storage.providers import DRIVERS, get_driver
+        from libcloud.storage.types import Provider
+    except ImportError as exc:
+        message = "libcloud+PROVIDER needs the package apache-libcloud: pip install apache-libcloud"
+        raise ConfigurationError(message) from exc
+    wanted = provider.lower().replace("-", "_")
+    constants = {name.lower(): value for name, value in vars(Provider).items() if name.isupper()}
+    name = constants.get(wanted, wanted)
+    if name not in DRIVERS:
+        known = ", ".join(sorted(map(str, DRIVERS)))
+        raise ConfigurationError(f"Libcloud has no driver {provider!r}; it has: {known}")
+    try:
+        return name, get_driver(name)
+    except ImportError as exc:
+        needed = exc.name or "a further package"
+        raise ConfigurationError(f"Libcloud's driver {name} needs {needed}: install it") from exc
