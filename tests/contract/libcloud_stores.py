@@ -9,7 +9,7 @@ from bucketfs.storage.location import StoreOptions
 from tests.servers.s3_server import RunningS3
 
 LIBCLOUD_SERVERS: Mapping[str, str] = {"libcloud-s3": "radosgw", "libcloud-minio": "juicefs"}
-"""Kind of store -> the S3 server that it talks to. One has flat keys, the other sits on a folder."""
+"""Kind of store -> the S3 server that it talks to: one has flat keys, one sits on a folder."""
 
 LIBCLOUD_KINDS = ("libcloud-local", *LIBCLOUD_SERVERS)
 
