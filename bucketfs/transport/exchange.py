@@ -279,7 +279,7 @@ def _read_head(channel: Channel) -> Response:
                 break
             name, _, value = line.partition(":")
             name = name.lower()
-            value = value.strip()
+            value = value.strip(" \t")  # Not all that text calls blank: UTF-8 has such bytes.
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         else:
             raise ConfusedServer("the answer has too many headers")

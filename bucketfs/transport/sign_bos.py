@@ -50,10 +50,9 @@ def canonical_headers(headers: Mapping[str, str], names: Iterable[str]) -> str:
     """
     lines = []
     for name in names:
-        value = headers.get(name, "").strip()
+        value = _trimmed(headers.get(name, ""))
         if value:
-            encoded = quote(value.encode("latin-1"), safe=_SAFE)
-            lines.append(f"{encode(name)}:{encoded}")
+            lines.append(f"{encode(name)}:{quote(value, safe=_SAFE)}")
     return "\n".join(sorted(lines))
 
 
@@ -80,7 +79,7 @@ class Signer:
         names = sorted(
             name
             for name, value in signed.items()
-            if (name in _SIGNED or name.startswith(_SIGNED_PREFIX)) and value.strip()
+            if (name in _SIGNED or name.startswith(_SIGNED_PREFIX)) and _trimmed(value)
         )
         signed["authorization"] = self._authorization(
             method, path, query, canonical_headers(signed, names), stamp, DEFAULT_LIFE_S, names
@@ -123,6 +122,11 @@ class Signer:
         text = f"{method}\n{path}\n{query}\n{header_lines}"
         signature = hmac.digest(key.encode(), text.encode("ascii"), "sha256").hex()
         return f"{prefix}/{';'.join(names)}/{signature}"
+
+
+def _trimmed(value: str) -> bytes:
+    """Return a header's bytes without blanks around them (text would lose 0x85 and 0xA0 too)."""
+    return value.encode("latin-1").strip()
 
 
 def _stamp(now_s: float) -> str:

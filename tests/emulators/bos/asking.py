@@ -85,7 +85,7 @@ def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return what of a request's headers stands beside the object. Raises: Refusal."""
     found = {name: value for name, value in headers.items() if name in KEPT and value}
     found.setdefault("content-type", "application/octet-stream")
-    meta = {name: value.rstrip() for name, value in headers.items() if name.startswith(META)}
+    meta = {name: value.rstrip(" ") for name, value in headers.items() if name.startswith(META)}
     if sum(len(name) + len(value) for name, value in meta.items()) > META_BYTES:
         raise Refusal("MetadataTooLarge")
     return {**found, **meta}

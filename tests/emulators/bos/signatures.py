@@ -54,7 +54,7 @@ def canonical(ask: Ask, names: tuple[str, ...]) -> str:
     lines = []
     for name, value in ask.headers.items():
         is_meant = name in names if names else name in _DEFAULT or name.startswith("x-bce-")
-        trimmed = value.strip().encode("latin-1")
+        trimmed = value.encode("latin-1").strip()
         if is_meant and trimmed:
             lines.append(f"{_encode(name)}:{quote_from_bytes(trimmed, safe='-_.~')}")
     path = quote_from_bytes(ask.path, safe="/-_.~")

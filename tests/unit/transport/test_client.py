@@ -104,6 +104,18 @@ async def test_chunks_are_joined_and_the_connection_kept() -> None:
         assert server.connections == 1
 
 
+async def test_the_bytes_of_a_header_are_kept() -> None:
+    values = [name.encode() for name in ("à", "Å", "目")]  # They end with 0xA0, 0x85 and 0xAE.
+    head = b"HTTP/1.1 204 No\r\n" + b"".join(
+        b"X-%d: \t%b \r\n" % (place, value) for place, value in enumerate(values)
+    )
+    with ScriptedServer(raw(head + b"Connection: close\r\n\r\n")) as server:
+        async with client_of() as client:
+            answer = await client.send(get(server))
+    found = [answer.headers[f"x-{place}"].encode("latin-1") for place in range(len(values))]
+    assert found == values
+
+
 async def test_a_body_without_length_ends_with_the_connection() -> None:
     with ScriptedServer(raw(b"HTTP/1.0 200 OK\r\n\r\nall of it")) as server:
         async with client_of() as client:
