@@ -58,9 +58,11 @@ class Hosts:
         endpoint: str | None = None,
         region: str | None = None,
         scheme: str | None = None,
+        uc_hosts: Sequence[str] = UC_HOSTS,
     ) -> None:
         self._bucket = bucket
         self._client = client
+        self._uc_hosts = uc_hosts
         self._wanted_region = region
         self._endpoint = _endpoint_host(endpoint) if endpoint is not None else None
         self.scheme = endpoint.partition("://")[0] if endpoint else scheme or "https"
@@ -76,7 +78,7 @@ class Hosts:
         if self._endpoint is not None:
             return self._endpoint
         region = await self._known_region(access_key)
-        names = region.hosts.get(service) or (UC_HOSTS if service == "uc" else ())
+        names = region.hosts.get(service) or (self._uc_hosts if service == "uc" else ())
         if not names:
             raise ConfusedServer(f"region {region.name} has no host for {service!r}")
         return self._turn(service, names)
@@ -111,7 +113,7 @@ class Hosts:
             return region
 
     async def _ask(self, access_key: str) -> _Region:
-        host = self._turn("uc", UC_HOSTS)
+        host = self._turn("uc", self._uc_hosts)
         target = f"/v4/query?ak={quote(access_key)}&bucket={quote(self._bucket)}"
         response = await self._client.send(Request("GET", host.origin, target, host.name))
         if not 200 <= response.status < 300:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -33,7 +33,7 @@ from bucketfs.storage.kodo.copying import Copier
 from bucketfs.storage.kodo.deleting import Deleter
 from bucketfs.storage.kodo.documents import date_ns, parse_object, parse_page, stat_info, text_of
 from bucketfs.storage.kodo.forms import UploadForm
-from bucketfs.storage.kodo.hosts import Hosts
+from bucketfs.storage.kodo.hosts import UC_HOSTS, Hosts
 from bucketfs.storage.kodo.metadata import STORAGE_CLASSES, content_type_of, fields_of
 from bucketfs.storage.kodo.preconditions import Guard
 from bucketfs.storage.kodo.qetag import crc32_and_qetag
@@ -69,7 +69,8 @@ class KodoStore:
     """One bucket. `endpoint` stands for all of Kodo's hosts; `aclose` closes `client` too.
 
     `domain` is where downloads come from (None: one that is bound to the bucket). `file_type` and
-    `traffic_limit_bytes_s` are of what is uploaded. Raises (the constructor): ConfigurationError.
+    `traffic_limit_bytes_s` are of what is uploaded. `uc_hosts` know where the bucket's hosts are (a
+    private Kodo has its own). Raises (the constructor): ConfigurationError.
     """
 
     def __init__(
@@ -84,13 +85,21 @@ class KodoStore:
         domain: str | None = None,
         file_type: int = 0,
         traffic_limit_bytes_s: int | None = None,
+        uc_hosts: Sequence[str] = UC_HOSTS,
     ) -> None:
         policy: dict[str, object] = {}
         if file_type:
             policy["fileType"] = file_type
         if traffic_limit_bytes_s is not None:
             policy["trafficLimit"] = traffic_limit_bytes_s * 8
-        hosts = Hosts(bucket, client=client, endpoint=endpoint, region=region, scheme=scheme)
+        hosts = Hosts(
+            bucket,
+            client=client,
+            endpoint=endpoint,
+            region=region,
+            scheme=scheme,
+            uc_hosts=uc_hosts,
+        )
         self._client = client
         self._calls = Calls(
             bucket, client=client, credentials=credentials, hosts=hosts, policy=policy
