@@ -12,7 +12,7 @@ import json
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +70,49 @@ class FixedCredentials:
         return False
 
 
+class RenewedCredentials:
+    """What `find` gives, remembered until shortly before its end.
+
+    Concurrent `get`s wait for one `find`. Keys that have not ended yet are used on where `find`
+    fails for the moment.
+    """
+
+    def __init__(self, find: Callable[[], Awaitable[Credentials]]) -> None:
+        self._fetch = find
+        self._lock = trio.Lock()
+        self._known: Credentials | None = None
+        self._known_since_s = 0.0
+
+    async def get(self) -> Credentials:
+        """Return credentials that are good for now. Raises: what `find` raises."""
+        known = self._known
+        if known is not None and not _is_ending(known, _EARLY_S):
+            return known
+        async with self._lock:
+            if self._known is None or _is_ending(self._known, _EARLY_S):
+                try:
+                    self._known = await self._fetch()
+                except Transient:
+                    if self._known is None or _is_ending(self._known, 0):
+                        raise
+                self._known_since_s = time.time()
+            return self._known
+
+    def invalidate(self, refused: Credentials) -> bool:
+        """Forget `refused`, unless they are young; return whether to try again with `get`."""
+        if self._known is not refused:
+            return True
+        if time.time() - self._known_since_s < _YOUNG_S:
+            return False
+        self._known = None
+        return True
+
+
+def _is_ending(credentials: Credentials, early_s: float) -> bool:
+    expires = credentials.expires_at_s
+    return expires is not None and time.time() >= expires - early_s
+
+
 class ProfileFiles:
     """AWS's shared `credentials` and `config` files, one profile of them.
 
@@ -121,12 +164,11 @@ class ProfileFiles:
         return None
 
 
-class CredentialChain:
+class CredentialChain(RenewedCredentials):
     """Finds credentials where the AWS SDKs look for them, and renews them.
 
     `allow_metadata`: ask the container's or instance's metadata service, over the network, where
     nothing else gives keys; a mount of a server that is not Amazon's says False.
-    Concurrent `get`s wait for one fetch.
     """
 
     def __init__(
@@ -140,36 +182,7 @@ class CredentialChain:
         self._files = ProfileFiles(environment, profile)
         self._has_profile = profile is not None
         self._metadata = _MetadataService(environment) if allow_metadata else None
-        self._lock = trio.Lock()
-        self._known: Credentials | None = None
-        self._known_since_s = 0.0
-
-    async def get(self) -> Credentials:
-        """Return credentials that are good for now, fetching or renewing them where needed.
-
-        Raises: ConfigurationError (there are none, or they are malformed), Transient.
-        """
-        known = self._known
-        if known is not None and not _is_ending(known, _EARLY_S):
-            return known
-        async with self._lock:
-            if self._known is None or _is_ending(self._known, _EARLY_S):
-                try:
-                    self._known = await self._find()
-                except Transient:
-                    if self._known is None or _is_ending(self._known, 0):
-                        raise
-                self._known_since_s = time.time()
-            return self._known
-
-    def invalidate(self, refused: Credentials) -> bool:
-        """Forget `refused`, unless they are young; return whether to try again with `get`."""
-        if self._known is not refused:
-            return True
-        if time.time() - self._known_since_s < _YOUNG_S:
-            return False
-        self._known = None
-        return True
+        super().__init__(self._find)
 
     async def _find(self) -> Credentials:
         if not self._has_profile:
@@ -276,11 +289,6 @@ class _MetadataService:
         return await self._client.send(
             Request(method, f"{parts.scheme}://{parts.netloc}", target, parts.netloc, headers)
         )
-
-
-def _is_ending(credentials: Credentials, early_s: float) -> bool:
-    expires = credentials.expires_at_s
-    return expires is not None and time.time() >= expires - early_s
 
 
 def _from_environment(environment: Mapping[str, str]) -> Credentials | None:

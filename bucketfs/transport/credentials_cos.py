@@ -16,9 +16,8 @@ import trio
 
 from bucketfs.errors import ConfigurationError, ConfusedServer, Transient
 from bucketfs.transport.client import HttpClient
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import Credentials, RenewedCredentials
 from bucketfs.transport.exchange import Request, Response
-from bucketfs.transport.renewing import RenewedCredentials
 
 _VARIABLES = (
     ("COS_SECRET_ID", "COS_SECRET_KEY", ("COS_TOKEN",)),
