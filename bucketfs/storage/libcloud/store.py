@@ -41,6 +41,7 @@ from bucketfs.storage.libcloud.spool import Spool, SpoolFile
 from bucketfs.storage.libcloud.upload import MAX_PARTS, LibcloudUpload
 from bucketfs.storage.libcloud.values import MAX_KEY, kept_attributes, name_of
 from bucketfs.storage.libcloud.writing import Writer
+from bucketfs.storage.s3.headers import has_etag
 from bucketfs.storage.s3.parallel import run_all
 from bucketfs.storage.s3.preconditions import Guard
 
@@ -241,7 +242,8 @@ class LibcloudStore:
 
         async def put(conditions: Mapping[str, str]) -> ObjectInfo:
             with self._changing(key):
-                return await self._run(self._writer.put, key, file, kept, conditions, operation)
+                info = await self._run(self._writer.put, key, file, kept, conditions, operation)
+            return await self._named(info)
 
         return await self._guard.write(key, file.size, precondition, put)
 
@@ -267,7 +269,13 @@ class LibcloudStore:
                 await self._guard.check(key, precondition)
             with self._changing(key):
                 info = await self._run(self._writer.stream, key, files, kept, "commit")
-            return await self._guard.wrote(info)
+            return await self._guard.wrote(await self._named(info))
+
+    async def _named(self, info: ObjectInfo) -> ObjectInfo:
+        """Return the info of what was written, with the version that the driver did not tell."""
+        if self._traits.is_local or has_etag(info.version):
+            return info
+        return await self.stat(info.key)
 
     def _join(self, files: Sequence[SpoolFile]) -> SpoolFile:
         joined = self._spool.file()
