@@ -18,6 +18,10 @@ COPY_BYTES = 512 << 20
 """Neighbouring unchanged parts are copied together up to this size: S3 copies about 100-300 MB/s
 per request, so a larger one would take seconds while others could run beside it."""
 
+LARGEST_BYTES = 5 << 40
+"""The file size for which first parts are made larger than wanted, and no further: COS and BOS take
+48 TiB, which only 10,000 parts of 5 GiB reach, and a small file would be one of these."""
+
 STEPS = 10
 """Part sizes double so many times less one over the part numbers that a store allows."""
 
@@ -27,7 +31,7 @@ class Grid:
 
     The first tenth of the part numbers has the plain part size, each further tenth twice the size
     of the one before: 10,000 parts of 8 MiB growing to 4 GiB hold 8 TiB, and files of up to 8 GiB
-    never meet a larger part. `limit_bytes` is the largest file that the store can hold.
+    never meet a larger part. `limit_bytes` is the largest file that the store can hold so.
     """
 
     def __init__(self, capabilities: Capabilities, part_size: int) -> None:
@@ -37,7 +41,7 @@ class Grid:
         while True:
             self._blocks = self._laid_out(unit, capabilities.max_parts)
             total = self._blocks[-1][3]
-            if total >= capabilities.max_object or unit == self._max_part:
+            if total >= min(capabilities.max_object, LARGEST_BYTES) or unit == self._max_part:
                 break
             unit = min(unit * 2, self._max_part)
         self.first_bytes = unit

@@ -11,6 +11,7 @@ from bucketfs.storage.interface import Capabilities
 
 MIB = 1 << 20
 S3 = Capabilities(part_copy=True)
+COS = Capabilities(part_copy=True, min_part=MIB, max_object=10_000 * (5 << 30))
 
 
 @st.composite
@@ -86,6 +87,12 @@ def test_the_usual_part_size_reaches_the_largest_object_of_s3():
     assert grid.limit_bytes == S3.max_object
     assert grid.span(1000) == (999 * 8 * MIB, 1000 * 8 * MIB)
     assert grid.count(S3.max_object) <= 10_000
+
+
+def test_a_cloud_that_takes_more_does_not_make_parts_larger():
+    grid = Grid(COS, 8 * MIB)
+    assert grid.first_bytes == 8 * MIB
+    assert grid.limit_bytes >= 5 << 40
 
 
 def test_a_file_of_one_part_is_one_put():
