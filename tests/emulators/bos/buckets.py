@@ -41,8 +41,7 @@ def create(call: Call) -> Response:
 
 def head(call: Call) -> Response:
     """HEAD Bucket."""
-    assert call.bucket
-    return empty()
+    return empty(200, {"x-bce-storage-class": "STANDARD", "x-bce-region": call.bucket.region})
 
 
 def delete(call: Call) -> Response:
