@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from bucketfs.storage.interface import BytesBody, ObjectAttributes
-from bucketfs.storage.opening import open_store
+from bucketfs.storage.opening import OPENERS, open_store
 from tests.mounted.counting import Counted, counted
 from tests.mounts.mounting import mounted
 
@@ -125,6 +125,10 @@ def measure(cloud: Counted, folder: Path) -> dict[str, list[str]]:
         ) as mount:
             found[name] = cloud.count(cold_operations(mount.path)[name])
     return found
+
+
+def test_every_cloud_has_a_column() -> None:
+    assert documented().keys() == OPENERS.keys()
 
 
 @pytest.mark.mounted
