@@ -297,7 +297,7 @@ async def test_parts_of_appendable_objects_are_sent(store: ObjectStore) -> None:
 async def test_copies_of_large_objects_go_by_parts(bare: CosStore) -> None:
     data = b"0123456789" * MIB
     await put(bare, "a", data, LABELLED)
-    copier = Copier(bare._place, max_copy=MIB)
+    copier = Copier(bare._place, bare._writer, max_copy=MIB)
     await copier.copy("a", "b", None, None, ABSENT)
     assert await get(bare, "b") == data
     assert (await bare.stat("b")).version.endswith("-1")
@@ -309,12 +309,21 @@ async def test_copies_of_large_objects_go_by_parts(bare: CosStore) -> None:
 async def test_storage_classes(cos: RunningEmulator, bucket: str) -> None:
     store = await open_store(f"cos://{bucket}", options(cos, storage_class="STANDARD_IA"))
     await put(store, "a", b"x")
-    assert (await store.stat("a")).storage_class == "STANDARD_IA"
+    await store.copy("a", "at once", source_version=(await store.stat("a")).version)
+    upload = await store.begin_upload("parts", PLAIN)
+    await upload.commit([await upload.add_part(1, BytesBody(b"x"))])
+    for key in ("a", "at once", "parts"):
+        assert (await store.stat(key)).storage_class == "STANDARD_IA"
     await store.aclose()
     store = await open_store(f"cos://{bucket}", options(cos))
     await store.copy("a", "b")
     await store.copy("b", "b", attributes=ObjectAttributes({"mode": "1"}))
     assert (await store.stat("b")).storage_class == "STANDARD_IA"
+    sdk(cos).append_object(
+        Bucket=bucket, Key="log", Position=0, Data=b"x", StorageClass="STANDARD_IA"
+    )
+    await store.copy("log", "copy")
+    assert (await store.stat("copy")).storage_class == "STANDARD_IA"
     sdk(cos).put_object(Bucket=bucket, Key="cold", Body=b"x", StorageClass="ARCHIVE")
     with pytest.raises(ObjectArchived):
         await get(store, "cold")

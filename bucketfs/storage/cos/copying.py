@@ -15,6 +15,7 @@ from bucketfs.storage.cos.headers import (
     object_kind,
 )
 from bucketfs.storage.cos.upload import Place, begin_upload
+from bucketfs.storage.cos.writing import Writer
 from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
@@ -32,8 +33,9 @@ NO_HEADERS: Mapping[str, str] = {}
 class Copier:
     """Copies objects within one bucket; `max_copy` is the most bytes of one copy request."""
 
-    def __init__(self, place: Place, max_copy: int) -> None:
+    def __init__(self, place: Place, writer: Writer, max_copy: int) -> None:
         self._place = place
+        self._writer = writer
         self._calls = place.calls
         self._max_copy = max_copy
 
@@ -123,7 +125,7 @@ class Copier:
             precondition = Precondition(source.version)
         body = RemoteBody(self._place.store, source)
         beside = attributes or attributes_of(source)
-        return await self._place.store.write(target, body, beside, precondition)
+        return await self._writer.write(target, body, beside, source.storage_class, precondition)
 
 
 def attributes_of(info: ObjectInfo) -> ObjectAttributes:

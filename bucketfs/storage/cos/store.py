@@ -20,10 +20,11 @@ from bucketfs.storage.cos.addressing import Address
 from bucketfs.storage.cos.appending import Appender
 from bucketfs.storage.cos.calls import MAX_KEY_BYTES, Calls
 from bucketfs.storage.cos.copying import Copier
-from bucketfs.storage.cos.headers import attribute_headers, checksum, object_info
+from bucketfs.storage.cos.headers import checksum, object_info
 from bucketfs.storage.cos.preconditions import Guard
 from bucketfs.storage.cos.upload import CosUpload, Place, begin_upload
-from bucketfs.storage.crc64 import SummedBody, SummedSink
+from bucketfs.storage.cos.writing import Writer
+from bucketfs.storage.crc64 import SummedSink
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
@@ -36,7 +37,7 @@ from bucketfs.storage.interface import (
 )
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_any, parse_listing
-from bucketfs.storage.s3.headers import has_etag, quoted, seconds_ns, version_of
+from bucketfs.storage.s3.headers import has_etag, quoted
 from bucketfs.storage.s3.ranges import check_range, checked_version
 from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.transport.client import HttpClient
@@ -44,8 +45,6 @@ from bucketfs.transport.credentials import CredentialSource
 from bucketfs.transport.exchange import Intake, Response
 
 _LIST_LIMIT = 1000
-_SENDINGS = 3
-"""How often an object is sent that arrives as other bytes."""
 _CAPABILITIES = Capabilities(
     append=True,
     part_copy=True,
@@ -83,7 +82,8 @@ class CosStore:
         )
         self._guard = Guard(self.stat)
         self._place = Place(self._calls, self._guard, self)
-        self._copier = Copier(self._place, _CAPABILITIES.max_copy)
+        self._writer = Writer(self._place)
+        self._copier = Copier(self._place, self._writer, _CAPABILITIES.max_copy)
         self._deleter = Deleter(self._calls, self._guard, deletes_markers=True)
         self._appender = Appender(self._place, storage_class)
 
@@ -167,21 +167,11 @@ class CosStore:
     ) -> ObjectInfo:
         """Store an object whole, by one PUT.
 
-        What arrived as other bytes is sent again, now in any case: it is our own that is there.
-        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
-        object's own, which is the same to the second or two.
         Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
         """
         if body.size > _CAPABILITIES.max_write:
             raise ObjectTooLarge("too large for one PUT", key=key, operation="write")
-        stored = attribute_headers(attributes, self._storage_class)
-        conditions = await self._guard.before_write(key, precondition)
-        for _ in range(_SENDINGS):
-            info = await self._put(key, body, attributes, {**stored, **conditions})
-            if info is not None:
-                return self._guard.wrote(info)
-            conditions = {}
-        raise ConfusedServer("every time other bytes arrived", key=key, operation="write")
+        return await self._writer.write(key, body, attributes, self._storage_class, precondition)
 
     async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
         """Add to the end if the object is `position` long; at 0 it may be absent.
@@ -226,31 +216,6 @@ class CosStore:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
-
-    async def _put(
-        self, key: str, body: Body, attributes: ObjectAttributes, headers: Mapping[str, str]
-    ) -> ObjectInfo | None:
-        """Send an object; return None where other bytes arrived."""
-        summed = SummedBody(body)
-        response = await self._calls.send(
-            "PUT",
-            "write",
-            key,
-            headers=headers,
-            body=summed,
-            is_repeatable="x-cos-forbid-overwrite" not in headers,
-        )
-        if checksum(response.headers) not in (None, summed.crc):
-            return None
-        modified_ns = seconds_ns(response.headers.get("date"))
-        return ObjectInfo(
-            key,
-            body.size,
-            version_of(response.headers.get("etag"), modified_ns, body.size),
-            modified_ns,
-            dict(attributes.metadata),
-            attributes.content_type,
-        )
 
     async def _list(
         self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int

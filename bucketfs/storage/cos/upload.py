@@ -49,13 +49,19 @@ class CosUpload:
     """A multipart upload of one key."""
 
     def __init__(
-        self, place: Place, key: str, attributes: ObjectAttributes, upload_id: str
+        self,
+        place: Place,
+        key: str,
+        attributes: ObjectAttributes,
+        storage_class: str | None,
+        upload_id: str,
     ) -> None:
         self.upload_id = upload_id
         self._place = place
         self._calls = place.calls
         self._key = key
         self._attributes = attributes
+        self._storage_class = storage_class
         self._sums: dict[Part, int] = {}
 
     async def add_part(self, number: int, body: Body) -> Part:
@@ -176,6 +182,7 @@ class CosUpload:
             modified_ns,
             dict(self._attributes.metadata),
             self._attributes.content_type,
+            self._storage_class,
         )
 
     async def _already_committed(
@@ -228,4 +235,4 @@ async def begin_upload(
     fields = parse_fields(response.body, "InitiateMultipartUploadResult")
     if not fields.get("UploadId"):
         raise ConfusedServer("an upload got no id", key=key, operation="begin_upload")
-    return CosUpload(place, key, attributes, fields["UploadId"])
+    return CosUpload(place, key, attributes, storage_class, fields["UploadId"])
