@@ -120,13 +120,21 @@ def _is_empty_file(body: Any) -> bool:
     return hasattr(body, "fileno") and os.fstat(body.fileno()).st_size == 0
 
 
+class Place:
+    """The container that all drivers of a mount share, once one of them has found it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.found: Any = None
+
+
 class Lease:
     """One driver with its container, in the hands of one thread."""
 
-    def __init__(self, driver: Any, container_name: str, timeout_s: float) -> None:
+    def __init__(self, driver: Any, place: Place, timeout_s: float) -> None:
         self.driver = driver
-        self._container_name = container_name
-        self._container: Any = None
+        self._place = place
+        self._is_placed = False
         connection = driver.connection
         # Some drivers keep the host in the connection's class, where others overwrite it.
         connection.host = connection.host
@@ -137,12 +145,14 @@ class Lease:
     @property
     def container(self) -> Any:
         """Return the container, asked for once. Raises: ContainerDoesNotExistError."""
-        if self._container is None:
-            container = self.driver.get_container(self._container_name)
+        if self._place.found is None:
+            self._place.found = self.driver.get_container(self._place.name)
+        container = self._place.found
+        if not self._is_placed:
             # Drivers look at the container before each object: one request more for each stat.
             self.driver.get_container = lambda container_name: container
-            self._container = container
-        return self._container
+            self._is_placed = True
+        return container
 
     def begin(self) -> None:
         """Forget the last answer."""
@@ -187,7 +197,7 @@ class DriverPool:
         self, make: Callable[[], Any], container_name: str, *, timeout_s: float = 60.0
     ) -> None:
         self._make = make
-        self._container_name = container_name
+        self._place = Place(container_name)
         self._timeout_s = timeout_s
         self._idle: deque[Lease] = deque()
 
@@ -200,7 +210,7 @@ class DriverPool:
         try:
             return self._idle.pop()
         except IndexError:
-            return Lease(self._make(), self._container_name, self._timeout_s)
+            return Lease(self._make(), self._place, self._timeout_s)
 
     def give(self, lease: Lease) -> None:
         """Take a driver back."""
