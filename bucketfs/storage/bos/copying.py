@@ -14,6 +14,7 @@ from bucketfs.errors import ConfusedServer, ObjectChanged
 from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.documents import parse_tag
 from bucketfs.storage.bos.headers import FORBID_OVERWRITE, NAMES, attribute_headers
+from bucketfs.storage.bos.links import Links, is_link
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.refusals import NotCopyable
 from bucketfs.storage.bos.upload import copy_source
@@ -38,10 +39,13 @@ _ABORT_S = 30.0
 class Copier:
     """Copies objects within one bucket, of which `store` is the whole."""
 
-    def __init__(self, store: ObjectStore, calls: Calls, guard: BosGuard, bucket: str) -> None:
+    def __init__(
+        self, store: ObjectStore, calls: Calls, guard: BosGuard, links: Links, bucket: str
+    ) -> None:
         self._store = store
         self._calls = calls
         self._guard = guard
+        self._links = links
         self._bucket = bucket
 
     async def find_source(self, source: str, version: Version | None) -> ObjectInfo:
@@ -52,9 +56,11 @@ class Copier:
         found = self._guard.recent(source)
         if found is None or found.version != version:
             found = await self._guard.stat(source)
-        if version is not None and found.version != version:
-            raise ObjectChanged("the source was replaced", key=source, operation="copy")
-        return found
+        if version is None or found.version == version:
+            return found
+        if is_link(found.version) and self._links.is_listed_as(source, version):
+            return found
+        raise ObjectChanged("the source was replaced", key=source, operation="copy")
 
     async def copy(
         self,

@@ -2,8 +2,8 @@
 
 To the layers above a native symlink is what their own symlinks are: a small object whose metadata
 say that it is a link and whose bytes are the link's target. BOS names the target by its key, so the
-bytes are the way from the link's directory to that key, and both stay right when a folder of the
-bucket is mounted. A target in another bucket is shown as `bos:/bucket/key`, which leads nowhere.
+bytes are the way from the link's directory to that key, whichever folder of the bucket is
+mounted. A target in another bucket is shown as `bos:/bucket/key`, which leads nowhere.
 """
 
 from __future__ import annotations
@@ -11,18 +11,27 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bucketfs.errors import ConfusedServer, InvalidKey
+import trio
+from cachetools import TTLCache
+
+from bucketfs.errors import ConfusedServer, InvalidKey, ObjectNotFound
 from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.headers import FORBID_OVERWRITE
 from bucketfs.storage.bos.keys import check_key
+from bucketfs.storage.bos.refusals import NotALink
 from bucketfs.storage.interface import ObjectInfo, Version
 from bucketfs.storage.s3.headers import seconds_ns
 
 _VERSION_PREFIX = "~link-"
 _TARGET_HEADER = "x-bce-symlink-target"
 _BUCKET_HEADER = "x-bce-symlink-bucket"
+_LISTED_S = 60.0
+_LISTED_KEYS = 20_000
+_LARGEST_LISTED_BYTES = 1024
+"""What a listing shows as the size of a link is not documented; it is not much."""
 _MODE = str(stat.S_IFLNK | 0o777)
 
 
@@ -39,6 +48,19 @@ class Symlink:
             return f"bos:/{self.bucket}/{self.target}"
         return posixpath.relpath(f"/{self.target}", posixpath.dirname(f"/{key}"))
 
+    def moved(self, key: str, new_key: str) -> Symlink | None:
+        """Return the link that has at `new_key` the text which this one has at `key`.
+
+        As everywhere, a link that moves keeps its text and so may lead elsewhere. None: to a place
+        that no key can name.
+        """
+        if self.bucket is not None:
+            return self
+        path = posixpath.join(posixpath.dirname(new_key), self.text(key))
+        target = posixpath.normpath(path)
+        found = Symlink(f"{target}/" if self.target.endswith("/") else target)
+        return found if found.text(new_key) == self.text(key) else None
+
 
 def is_link(version: Version) -> bool:
     """Return whether a version is of a native symlink."""
@@ -54,10 +76,43 @@ def link_info(key: str, link: Symlink, modified_ns: int) -> ObjectInfo:
 
 
 class Links:
-    """Reads and makes native symlinks."""
+    """Reads and makes native symlinks.
+
+    HEAD of a link whose target is gone says 404, as of any absent key. To ask a second time for
+    each absent key would double what a look-up costs; so it is done for those that were listed a
+    short while ago: who is listed and absent has gone meanwhile, or is such a link.
+    """
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self._listed: TTLCache[str, Version] = TTLCache(
+            _LISTED_KEYS, _LISTED_S, timer=trio.current_time
+        )
+
+    def listed(self, objects: Iterable[ObjectInfo]) -> None:
+        """Remember those of a listing that may be links."""
+        self._listed.update(
+            (info.key, info.version) for info in objects if info.size <= _LARGEST_LISTED_BYTES
+        )
+
+    def is_listed_as(self, key: str, version: Version) -> bool:
+        """Return whether a listing gave a key this version, which HEAD does not show for a link."""
+        return self._listed.get(key) == version
+
+    def removed(self, key: str) -> None:
+        """Forget a key that is no longer there."""
+        self._listed.pop(key, None)
+
+    async def find_dangling(self, key: str) -> ObjectInfo | None:
+        """Return the link at `key`, None where nothing says that there may be one."""
+        if key not in self._listed:
+            return None
+        try:
+            _, info = await self.read(key)
+        except (ObjectNotFound, NotALink):
+            self.removed(key)
+            return None
+        return info
 
     async def read(self, key: str) -> tuple[Symlink, ObjectInfo]:
         """Return the link at `key`. Raises: ObjectNotFound, NotALink."""
@@ -83,7 +138,9 @@ class Links:
         response = await self._calls.send(
             "PUT", "make_symlink", key, query=[("symlink", "")], headers=headers
         )
-        return link_info(key, link, seconds_ns(response.headers.get("date")))
+        info = link_info(key, link, seconds_ns(response.headers.get("date")))
+        self._listed[key] = info.version
+        return info
 
 
 def _as_header(target: str) -> str:

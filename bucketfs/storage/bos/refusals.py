@@ -7,6 +7,7 @@ from bucketfs.errors import (
     BucketfsError,
     BucketNotFound,
     ConfigurationError,
+    ConfusedServer,
     InvalidKey,
     InvalidRequest,
     NotSupported,
@@ -120,7 +121,10 @@ def refusal(response: Response, *, method: str, operation: str, key: str | None)
             throttled=code in _THROTTLED or status in (429, 503),
         )
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, InvalidRequest)
-    if status == 404 and code not in _BY_CODE:
+    if status == 404 and request_id is None:
+        # BOS gives every answer an id: this is the word of something on the way.
+        kind = ConfusedServer
+    elif status == 404 and code not in _BY_CODE:
         kind = BucketNotFound if key is None else ObjectNotFound
     return kind(message, key=key, operation=operation, request_id=request_id)
 

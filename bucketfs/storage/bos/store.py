@@ -10,6 +10,7 @@ from bucketfs.errors import (
     ConfusedServer,
     InvalidRequest,
     NotSupported,
+    ObjectNotFound,
     ObjectTooLarge,
 )
 from bucketfs.storage.bos.addressing import find_address
@@ -31,6 +32,7 @@ from bucketfs.storage.bos.reading import RangeReader
 from bucketfs.storage.bos.upload import BosUpload, begin_upload
 from bucketfs.storage.interface import (
     Body,
+    BytesBody,
     Capabilities,
     ListPage,
     ObjectAttributes,
@@ -99,7 +101,7 @@ class BosStore:
         self._guard = BosGuard(self.stat)
         self._links = Links(self._calls)
         self._reader = RangeReader(self._calls, self._links, self.stat)
-        self._copier = Copier(self, self._calls, self._guard, bucket)
+        self._copier = Copier(self, self._calls, self._guard, self._links, bucket)
         self._deleter = Deleter(self._calls, self._guard)
 
     @property
@@ -120,9 +122,15 @@ class BosStore:
     async def stat(self, key: str) -> ObjectInfo:
         """Return an object's info with its metadata. Raises: ObjectNotFound.
 
-        A native symlink is itself, not its target. One whose target is gone BOS calls absent.
+        A native symlink is itself, not its target.
         """
-        response = await self._calls.send("HEAD", "stat", key)
+        try:
+            response = await self._calls.send("HEAD", "stat", key)
+        except ObjectNotFound:
+            dangling = await self._links.find_dangling(key)
+            if dangling is None:
+                raise
+            return dangling
         if is_symlink(response.headers):
             _, info = await self._links.read(key)
             return info
@@ -241,7 +249,8 @@ class BosStore:
     ) -> ObjectInfo:
         """Copy on the server, any size. Raises: ObjectNotFound, ObjectChanged, ObjectExists.
 
-        A native symlink is copied as that, to the same target; it has no attributes of its own.
+        A native symlink has no attributes of its own. It is copied with its text, as that or, where
+        BOS cannot say it, as an object that the layers above know for a symlink.
         """
         if source == target and attributes is None:
             raise InvalidRequest("a copy onto itself changes nothing", key=source)
@@ -250,10 +259,7 @@ class BosStore:
             return await self._copier.copy(found, target, attributes, precondition)
         if source == target:
             raise NotSupported("a native symlink of BOS has no attributes", key=source)
-        if precondition is not None:
-            await self._guard.check(target, precondition)
-        link, _ = await self._links.read(source)
-        return await self.make_symlink(target, link)
+        return await self._copy_link(source, target, precondition)
 
     async def move(self, source: str, target: str) -> ObjectInfo:
         """Raise NotSupported: BOS renames by copy and delete."""
@@ -262,10 +268,15 @@ class BosStore:
     async def delete(self, key: str, if_version: Version | None = None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
         await self._deleter.delete(key, if_version)
+        self._links.removed(key)
 
     async def delete_many(self, keys: Iterable[str]) -> Mapping[str, Exception]:
         """Delete all of `keys`, a thousand in a request; return the errors."""
-        return await self._deleter.delete_many(keys)
+        keys = list(keys)
+        failures = await self._deleter.delete_many(keys)
+        for key in keys:
+            self._links.removed(key)
+        return failures
 
     async def read_symlink(self, key: str) -> Symlink:
         """Return where a native symlink leads. Raises: ObjectNotFound, NotALink."""
@@ -286,6 +297,20 @@ class BosStore:
         """Close the connections."""
         await self._client.aclose()
 
+    async def _copy_link(
+        self, source: str, target: str, precondition: Precondition | None
+    ) -> ObjectInfo:
+        link, info = await self._links.read(source)
+        moved = link.moved(source, target)
+        if moved is None:
+            known = ObjectAttributes(info.metadata or {})
+            return await self.write(
+                target, BytesBody(link.text(source).encode()), known, precondition
+            )
+        if precondition is not None:
+            await self._guard.check(target, precondition)
+        return await self.make_symlink(target, moved)
+
     async def _list(
         self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int
     ) -> ListPage:
@@ -297,7 +322,9 @@ class BosStore:
         if marker is not None:
             query.append(("marker", marker))
         response = await self._calls.send("GET", operation, None, query=query)
-        return parse_listing(response.body)
+        page = parse_listing(response.body)
+        self._links.listed(page.objects)
+        return page
 
 
 def _limit_bits_s(bytes_s: int | None) -> int | None:

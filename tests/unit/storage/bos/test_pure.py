@@ -273,6 +273,15 @@ def test_metadata_are_bounded() -> None:
     assert attribute_headers(ObjectAttributes({"a": "ü"}))["x-bce-meta-a"].isascii()
 
 
+def test_a_link_that_is_copied_keeps_its_text() -> None:
+    assert Symlink("d/f").moved("d/l", "e/l") == Symlink("e/f")
+    assert Symlink("d/f").moved("l", "m") == Symlink("d/f")
+    assert Symlink("f").moved("d/l", "e/g/l") == Symlink("e/f")
+    assert Symlink("f").moved("d/l", "l") is None, "a key cannot lead out of the bucket"
+    assert Symlink("d/").moved("l", "e/l") == Symlink("e/d/")
+    assert Symlink("k", "other").moved("l", "d/l") == Symlink("k", "other")
+
+
 @pytest.mark.parametrize(
     ("key", "link", "text"),
     [

@@ -169,12 +169,23 @@ async def test_a_symlink_is_copied_and_deleted_as_one(cloud: BosCloud, store: Bo
     await put(store, "target", b"bytes")
     link = await store.make_symlink("a", Symlink("target"))
     moved = await store.copy("a", "d/b", source_version=link.version)
-    assert await get(store, "d/b", at=moved.version) == b"../target"
+    assert await get(store, "d/b", at=moved.version) == b"target"
+    assert await store.read_symlink("d/b") == Symlink("d/target")
     await store.delete("a", link.version)
     assert await walk(store, "") == (["d/b", "target"], [])
     assert kept(cloud, store, "target").data == b"bytes"
     with pytest.raises(ObjectExists):
         await store.copy("d/b", "target", precondition=ABSENT)
+
+
+async def test_a_symlink_that_leads_out_of_the_bucket(cloud: BosCloud, store: BosStore) -> None:
+    await store.make_symlink("d/link", Symlink("target"))
+    await store.copy("d/link", "link", precondition=ABSENT)
+    assert kept(cloud, store, "link").kind == "Normal"
+    assert await get(store, "link") == b"../target"
+    assert int(((await store.stat("link")).metadata or {})["mode"]) == 0o120777
+    with pytest.raises(NotSupported):
+        await store.copy("d/link", "d/link", attributes=LABELLED)
 
 
 async def test_a_symlink_does_not_replace_unasked(store: BosStore) -> None:
