@@ -64,7 +64,8 @@ def refusal(
     """
     request_id = response.headers.get(_REQUEST_ID)
     status = response.status
-    if request_id is None and not is_download and status not in _TRANSIENT and status < 500:
+    is_passing = status in _TRANSIENT or 500 <= status < 600
+    if request_id is None and not (is_passing or is_download):
         return ConfusedServer(
             f"something answered {status} that is not Kodo: is the address right?",
             key=key,
@@ -100,7 +101,7 @@ def error_of(status: int, said: str, *, operation: str, key: str | None) -> Stor
 def _said(body: bytes) -> str:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     said = found.get("error") if isinstance(found, dict) else None
     return said if isinstance(said, str) else ""
