@@ -380,8 +380,8 @@ class Finder:
     def _put(self, prefix: str, entry: Entry) -> None:
         self._changes.changed(prefix, entry.name, entry)
         self._drop(prefix, entry.name)
-        if entry.info is not None:
-            self._prover.forget(entry.info.key)
+        if entry.info is not None and entry.attributes is not None:
+            self._prover.believe(entry.info, entry.attributes)
         if self._ttl_s > 0:
             self._listings.get_or_make(prefix).put(entry)
             self._listings.added(1)

@@ -114,6 +114,16 @@ class Prover:
         )
         return proof if is_same else None
 
+    def believe(self, info: ObjectInfo, attributes: Attributes) -> None:
+        """Take what this mount itself stored as proved, without asking.
+
+        Also where it was stored this very second: a change of attributes alone that others make
+        within the same second would go unseen, but else every file that this mount wrote would be
+        asked for once more when its listing is renewed.
+        """
+        self._parked.pop(info.key, None)
+        self._proofs[info.key] = Proof(info, attributes)
+
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
         self._proofs.pop(key, None)

@@ -450,6 +450,22 @@ async def test_local_changes_need_no_requests(bench: Bench) -> None:
     assert bench.store.take_count() == {}
 
 
+async def test_what_this_mount_stored_stays_proved_when_the_listing_is_renewed(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    finder = bench.finder(now_ns=OLD_NS)
+    await names(finder)
+    finder.stored("", "f", await bench.store.put("f"), MINE)
+    await trio.sleep(TTL_S)
+    entries = [entry async for entry in finder.entries("")]
+    assert entries[0].attributes == MINE
+    bench.store.modified_ns += 10**9
+    await bench.store.put("f")
+    await trio.sleep(TTL_S)
+    entries = [entry async for entry in finder.entries("")]
+    assert entries[0].attributes is None
+
+
 async def test_what_is_given_out_may_be_changed_by_its_taker(bench: Bench) -> None:
     await bench.store.put("f")
     finder = bench.finder()
