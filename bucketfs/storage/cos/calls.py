@@ -14,6 +14,7 @@ from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
 from bucketfs.transport.exchange import BodySource, Intake, Request, Response
 from bucketfs.transport.sign_cos import Signer, encode_path, wire_query
+from bucketfs.transport.signing import SigningClient
 
 MAX_KEY_BYTES = 850
 _WITH_DATA = frozenset({"read", "write", "append", "add_part"})
@@ -33,9 +34,7 @@ class Calls:
         traffic_limit_bits_s: int | None = None,
     ) -> None:
         self.address = address
-        self._client = client
-        self._credentials = credentials
-        self._signer: tuple[Credentials, Signer] | None = None
+        self._client = SigningClient(client, credentials, _signer_of)
         self._limit: dict[str, str] = {}
         if traffic_limit_bits_s is not None:
             self._limit["x-cos-traffic-limit"] = str(traffic_limit_bits_s)
@@ -98,41 +97,27 @@ class Calls:
     async def _send_signed(
         self, request: Request, path: str, query: list[tuple[str, str]]
     ) -> Response:
-        is_second = False
-        while True:
-            credentials = await self._credentials.get()
-            signer = self._signer_of(credentials)
+        def sign(signer: Signer, request: Request) -> Mapping[str, str]:
+            unsigned = {**request.headers, "host": request.host, **_length_header(request)}
+            signed = signer.headers(request.method, path, query, unsigned, time.time())
+            del signed["host"]  # The exchange writes it, first, and the length, last.
+            signed.pop("content-length", None)
+            return signed
 
-            def sign(request: Request, signer: Signer = signer) -> Mapping[str, str]:
-                unsigned = {**request.headers, "host": request.host}
-                length = _content_length(request)
-                if length is not None:
-                    unsigned["content-length"] = str(length)
-                signed = signer.headers(request.method, path, query, unsigned, time.time())
-                del signed["host"]  # The exchange writes it, first, and the length, last.
-                signed.pop("content-length", None)
-                return signed
-
-            response = await self._client.send(request, sign)
-            if is_second or not has_expired(response, request.method):
-                return response
-            if not self._credentials.invalidate(credentials):
-                return response
-            is_second = True
-
-    def _signer_of(self, credentials: Credentials) -> Signer:
-        if self._signer is None or self._signer[0] is not credentials:
-            signer = Signer(
-                credentials.access_key, credentials.secret_key, credentials.session_token
-            )
-            self._signer = (credentials, signer)
-        return self._signer[1]
+        return await self._client.send(
+            request, sign, lambda answer: has_expired(answer, request.method)
+        )
 
 
-def _content_length(request: Request) -> int | None:
-    if request.body is None:
-        return 0 if request.method in ("PUT", "POST") else None
-    return len(request.body) if isinstance(request.body, bytes) else request.body.size
+def _signer_of(credentials: Credentials) -> Signer:
+    return Signer(credentials.access_key, credentials.secret_key, credentials.session_token)
+
+
+def _length_header(request: Request) -> dict[str, str]:
+    body = request.body
+    if body is None:
+        return {"content-length": "0"} if request.method in ("PUT", "POST") else {}
+    return {"content-length": str(len(body) if isinstance(body, bytes) else body.size)}
 
 
 def _check_key(key: str, operation: str) -> None:

@@ -21,6 +21,7 @@ from bucketfs.transport.sign_s3 import (
     Signer,
     canonical_query,
 )
+from bucketfs.transport.signing import SigningClient
 
 Payload = Literal["signed", "unsigned", "auto"]
 _MAX_KEY_BYTES = 1024
@@ -46,11 +47,9 @@ class Calls:
         self.address = address
         self.lacks_part_copy = False
         """Set by whoever sees that this server cannot copy parts."""
-        self._client = client
-        self._credentials = credentials
         self._region = region
         self._is_hashed = payload == "signed" or (payload == "auto" and not address.is_safe_way)
-        self._signer: tuple[Credentials, Signer] | None = None
+        self._client = SigningClient(client, credentials, self._signer_of)
 
     async def send(
         self,
@@ -110,37 +109,21 @@ class Calls:
             raise refusal(late, method="", operation=operation, key=key, region=self._region)
 
     async def _send_signed(self, request: Request, path: str, query: str) -> Response:
-        is_second = False
-        while True:
-            credentials = await self._credentials.get()
-            signer = self._signer_of(credentials)
+        def sign(signer: Signer, request: Request) -> Mapping[str, str]:
+            unsigned = {**request.headers, "host": request.host}
+            digest = self._payload_hash(request.body)
+            signed = signer.headers(request.method, path, query, unsigned, digest, time.time())
+            del signed["host"]  # The exchange writes it, first.
+            return signed
 
-            def sign(request: Request, signer: Signer = signer) -> Mapping[str, str]:
-                unsigned = {**request.headers, "host": request.host}
-                payload_hash = self._payload_hash(request.body)
-                signed = signer.headers(
-                    request.method, path, query, unsigned, payload_hash, time.time()
-                )
-                del signed["host"]  # The exchange writes it, first.
-                return signed
-
-            response = await self._client.send(request, sign)
-            if is_second or not has_expired(response, request.method):
-                return response
-            if not self._credentials.invalidate(credentials):
-                return response
-            is_second = True
+        return await self._client.send(
+            request, sign, lambda answer: has_expired(answer, request.method)
+        )
 
     def _signer_of(self, credentials: Credentials) -> Signer:
-        if self._signer is None or self._signer[0] is not credentials:
-            signer = Signer(
-                credentials.access_key,
-                credentials.secret_key,
-                self._region,
-                credentials.session_token,
-            )
-            self._signer = (credentials, signer)
-        return self._signer[1]
+        return Signer(
+            credentials.access_key, credentials.secret_key, self._region, credentials.session_token
+        )
 
     def _payload_hash(self, body: bytes | BodySource | None) -> str:
         if body is None:

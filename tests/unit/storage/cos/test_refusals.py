@@ -7,6 +7,7 @@ import pytest
 from bucketfs.errors import (
     AccessDenied,
     BucketNotFound,
+    ConfusedServer,
     InvalidKey,
     InvalidRequest,
     NotSupported,
@@ -82,8 +83,9 @@ def test_what_may_pass(status: int, code: str, throttled: bool, sent: bool) -> N
 
 
 def test_a_head_has_no_document() -> None:
-    assert type(meaning(Response(404, {}))) is ObjectNotFound
-    assert type(meaning(Response(404, {}), key=None)) is BucketNotFound
+    assert type(meaning(Response(404, {"x-cos-request-id": "r"}))) is ObjectNotFound
+    assert type(meaning(Response(404, {"x-cos-request-id": "r"}), key=None)) is BucketNotFound
+    assert type(meaning(Response(404, {}))) is ConfusedServer
     assert type(meaning(Response(403, {"x-cos-request-id": "r"}))) is AccessDenied
     assert meaning(Response(403, {"x-cos-request-id": "r"})).request_id == "r"
     assert has_expired(Response(403, {}), "HEAD")
