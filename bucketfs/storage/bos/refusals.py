@@ -122,8 +122,9 @@ def refusal(response: Response, *, method: str, operation: str, key: str | None)
         )
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, InvalidRequest)
     if status == 404 and request_id is None:
-        # BOS gives every answer an id: this is the word of something on the way.
+        # BOS gives every answer an id.
         kind = ConfusedServer
+        message = "something answered 404 that is not BOS: is the endpoint right?"
     elif status == 404 and code not in _BY_CODE:
         kind = BucketNotFound if key is None else ObjectNotFound
     return kind(message, key=key, operation=operation, request_id=request_id)

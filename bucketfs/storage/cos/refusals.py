@@ -5,6 +5,7 @@ from __future__ import annotations
 from bucketfs.errors import (
     AccessDenied,
     BucketNotFound,
+    ConfusedServer,
     InvalidKey,
     InvalidRequest,
     NotSupported,
@@ -101,7 +102,11 @@ def refusal(response: Response, *, method: str, operation: str, key: str | None)
             sent=code not in _NOT_DONE,
         )
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, InvalidRequest)
-    if status == 404 and code not in _BY_CODE:
+    if status == 404 and request_id is None:
+        # COS gives every answer an id.
+        kind = ConfusedServer
+        message = "something answered 404 that is not COS: is the endpoint right?"
+    elif status == 404 and code not in _BY_CODE:
         kind = BucketNotFound if key is None else ObjectNotFound
     return kind(message, key=key, operation=operation, request_id=request_id)
 

@@ -66,12 +66,19 @@ def parse_page(body: bytes, marker: str | None) -> ListPage:
     fields = parse_object(body)
     last = _last_key(marker)
     try:
-        objects = [_info(item["key"], item, None) for item in fields.get("items") or ()]
+        # Even an empty page has "items": without, it is no listing, and nothing is not known.
+        objects = [_info(item["key"], item, None) for item in _listed(fields["items"])]
         prefixes = [str(name) for name in fields.get("commonPrefixes") or ()]
     except (KeyError, TypeError) as exc:
         raise ConfusedServer("a listed object is incomplete") from exc
     fresh = [name for name in dict.fromkeys(prefixes) if not last.startswith(name)]
     return ListPage(objects, fresh, fields.get("marker") or None)
+
+
+def _listed(items: object) -> list[Any]:
+    if not isinstance(items, list | None):
+        raise ConfusedServer("the listed objects are no list")
+    return items or []
 
 
 def parse_parts(body: bytes) -> tuple[Sequence[Part], int]:

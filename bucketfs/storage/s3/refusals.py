@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bucketfs.errors import (
     AccessDenied,
     BucketfsError,
     BucketNotFound,
     ConfigurationError,
+    ConfusedServer,
     InvalidKey,
     InvalidRequest,
     NotSupported,
@@ -77,6 +80,7 @@ _TRANSIENT = frozenset(
     | {"XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 )
 _EXPIRED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"})
+_REQUEST_IDS = ("x-amz-request-id", "x-amzn-requestid", "x-amz-id-2")
 _REDIRECTS = (301, 302, 307, 308)
 _ADVICE = {
     "InvalidAccessKeyId": "the server does not know this access key",
@@ -127,9 +131,23 @@ def refusal(
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, InvalidRequest)
     if code == "SignatureDoesNotMatch" and key is not None and not _is_text(key):
         kind = InvalidKey  # MinIO and rclone sign another text of a key that is not UTF-8.
-    if status == 404 and code not in _BY_CODE:
+    if status == 404 and _is_stranger(response, fields):
+        kind = ConfusedServer
+        message = "something answered 404 that is not S3: is the endpoint right?"
+    elif status == 404 and code not in _BY_CODE:
         kind = BucketNotFound if key is None else ObjectNotFound
     return kind(message, key=key, operation=operation, request_id=request_id)
+
+
+def _is_stranger(response: Response, fields: Mapping[str, str]) -> bool:
+    """Return whether a 404 is rather the word of a gateway on the way than of a store.
+
+    Not every server numbers its answers; one that does not still sends an Error, or (to HEAD)
+    nothing at all.
+    """
+    if fields or any(name in response.headers for name in _REQUEST_IDS):
+        return False
+    return bool(response.body) or "html" in response.headers.get("content-type", "")
 
 
 def _is_transient(status: int, code: str) -> bool:

@@ -189,7 +189,7 @@ def answer(status: int, code: str = "", **headers: str) -> Response:
         (404, "NoSuchKey", ObjectNotFound),
         (404, "NoSuchBucket", BucketNotFound),
         (404, "NoSuchUpload", ObjectNotFound),
-        (404, "", ObjectNotFound),
+        (404, "", ConfusedServer),
         (412, "PreconditionFailed", ObjectChanged),
         (409, "OffsetIncorrect", ObjectChanged),
         (409, "PreconditionFailed", ObjectChanged),
@@ -227,7 +227,12 @@ def test_a_refusal_that_is_an_html_page_of_a_proxy() -> None:
     page = Response(407, {}, b"<html>authenticate</html>")
     assert isinstance(refusal(page, method="GET", operation="list", key=None), InvalidRequest)
     gone = Response(404, {}, b"<html>gone</html>")
-    assert isinstance(refusal(gone, method="GET", operation="list", key=None), BucketNotFound)
+    assert isinstance(refusal(gone, method="GET", operation="list", key=None), ConfusedServer)
+
+
+def test_a_head_has_no_document() -> None:
+    head = Response(404, {"x-bce-request-id": "RID"})
+    assert isinstance(refusal(head, method="HEAD", operation="stat", key="k"), ObjectNotFound)
 
 
 def test_when_other_credentials_may_help() -> None:
