@@ -16,6 +16,7 @@ from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
 from bucketfs.transport.exchange import Intake, Request, Response
 from bucketfs.transport.sign_bos import Signer, canonical_query
+from bucketfs.transport.signing import SigningClient
 
 
 class Calls:
@@ -33,12 +34,10 @@ class Calls:
         traffic_limit_bits_s: int | None = None,
     ) -> None:
         self._address = address
-        self._client = client
-        self._credentials = credentials
+        self._client = SigningClient(client, credentials, _signer_of)
         self._traffic_limit = (
             {"x-bce-traffic-limit": str(traffic_limit_bits_s)} if traffic_limit_bits_s else {}
         )
-        self._signer: tuple[Credentials, Signer] | None = None
 
     async def send(
         self,
@@ -97,32 +96,18 @@ class Calls:
             raise refusal(late, method="", operation=operation, key=key)
 
     async def _send_signed(self, request: Request, path: str, query: str) -> Response:
-        is_second = False
-        while True:
-            credentials = await self._credentials.get()
-            signer = self._signer_of(credentials)
+        def sign(signer: Signer, request: Request) -> Mapping[str, str]:
+            unsigned = {**request.headers, **_body_headers(request), "host": request.host}
+            signed = signer.headers(request.method, path, query, unsigned, time.time())
+            del signed["host"]  # The exchange writes these two.
+            signed.pop("content-length", None)
+            return signed
 
-            def sign(request: Request, signer: Signer = signer) -> Mapping[str, str]:
-                unsigned = {**request.headers, **_body_headers(request), "host": request.host}
-                signed = signer.headers(request.method, path, query, unsigned, time.time())
-                del signed["host"]  # The exchange writes these two.
-                signed.pop("content-length", None)
-                return signed
+        return await self._client.send(request, sign, has_expired)
 
-            response = await self._client.send(request, sign)
-            if is_second or not has_expired(response):
-                return response
-            if not self._credentials.invalidate(credentials):
-                return response
-            is_second = True
 
-    def _signer_of(self, credentials: Credentials) -> Signer:
-        if self._signer is None or self._signer[0] is not credentials:
-            signer = Signer(
-                credentials.access_key, credentials.secret_key, credentials.session_token
-            )
-            self._signer = (credentials, signer)
-        return self._signer[1]
+def _signer_of(credentials: Credentials) -> Signer:
+    return Signer(credentials.access_key, credentials.secret_key, credentials.session_token)
 
 
 def _checked(response: Response, body: bytes | SummedBody | None) -> Response:

@@ -34,7 +34,7 @@ from bucketfs.storage.interface import (
 )
 from bucketfs.storage.retrying import Retrying
 from bucketfs.transport.client import HttpClient
-from bucketfs.transport.credentials import Credentials, FixedCredentials
+from bucketfs.transport.credentials import Credentials, CredentialSource, FixedCredentials
 from tests.contract.asking import LABELLED, get, put, walk
 from tests.emulators.bos.answers import Refusal
 from tests.emulators.bos.asking import Limits
@@ -62,11 +62,18 @@ def cloud(server: RunningEmulator) -> Iterator[BosCloud]:
     found.tokens.clear()
 
 
-def opened(server: RunningEmulator, bucket: str, token: str | None = None, **more: Any) -> BosStore:
+def opened(
+    server: RunningEmulator,
+    bucket: str,
+    token: str | None = None,
+    credentials: CredentialSource | None = None,
+    **more: Any,
+) -> BosStore:
+    known = FixedCredentials(Credentials(ACCESS_KEY, SECRET_KEY, token))
     return BosStore(
         bucket,
         client=HttpClient(concurrency=8, timeout_s=10, is_environment_trusted=False),
-        credentials=FixedCredentials(Credentials(ACCESS_KEY, SECRET_KEY, token)),
+        credentials=credentials or known,
         endpoint=server.endpoint,
         **more,
     )
@@ -383,8 +390,8 @@ async def test_a_renewed_token_is_taken_up(server: RunningEmulator, cloud: BosCl
             return refused.session_token == "old"
 
     cloud.tokens["new"] = cloud.knobs.now_s() + 100
-    store = opened(server, cloud.make_bucket())
-    store._calls._credentials = Renewing(Credentials(ACCESS_KEY, SECRET_KEY, "old"))
+    renewing = Renewing(Credentials(ACCESS_KEY, SECRET_KEY, "old"))
+    store = opened(server, cloud.make_bucket(), credentials=renewing)
     await put(store, "a", b"x")
     assert (await store.stat("a")).size == 1
     await store.aclose()
