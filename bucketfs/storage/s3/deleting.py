@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby, islice
 from typing import Protocol
@@ -17,7 +17,8 @@ from bucketfs.errors import (
     ObjectNotFound,
     StorageError,
 )
-from bucketfs.storage.interface import ObjectInfo, Precondition, Version
+from bucketfs.storage.interface import Precondition, Version
+from bucketfs.storage.s3.comparing import Comparer
 from bucketfs.storage.s3.documents import delete_document, is_xml_text, parse_items
 from bucketfs.storage.s3.parallel import run_all
 from bucketfs.transport.exchange import Response
@@ -40,22 +41,6 @@ class Sender(Protocol):
         body: bytes | None = None,
     ) -> Response:
         """Send one request; return its answer of status 2xx. Raises: StorageError."""
-
-
-class Comparer(Protocol):
-    """Compares versions: the `Guard` of each such cloud."""
-
-    is_native: bool
-    stat: Callable[[str], Awaitable[ObjectInfo]]
-
-    def native_headers(self, precondition: Precondition | None) -> dict[str, str]:
-        """Return the headers by which the server itself compares, where it does."""
-
-    def removed(self, key: str) -> None:
-        """Forget what was known of `key`."""
-
-    def recent(self, key: str) -> ObjectInfo | None:
-        """Return what was written under `key` a moment ago."""
 
 
 class Deleter:

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-import trio
-from cachetools import TTLCache
-
 from bucketfs.errors import (
     ObjectChanged,
     ObjectExists,
@@ -22,32 +19,27 @@ from bucketfs.errors import (
     Transient,
 )
 from bucketfs.storage.interface import ObjectInfo, Precondition, Version
+from bucketfs.storage.s3.comparing import Comparer
 from bucketfs.storage.s3.headers import has_etag, quoted
 
 Put = Callable[[Mapping[str, str]], Awaitable[ObjectInfo]]
 """Writes the object with these further headers."""
 
-_RECENT_S = 1.0
-_RECENT_KEYS = 4096
 _SMALL_BYTES = 64 << 10
 """Objects up to this size may be written a second time to learn what the server does."""
 _NO_VERSION = Version("00000000000000000000000000000000")
 
 
-class Guard:
+class Guard(Comparer):
     """Decides how preconditions are checked, and remembers what was written in the last second."""
 
     def __init__(self, stat: Callable[[str], Awaitable[ObjectInfo]], *, is_native: bool) -> None:
-        self.is_native = is_native
-        self.stat = stat
+        super().__init__(stat, is_native=is_native)
         # None: not known yet. Elsewhere than at Amazon only writes teach; see `write`.
         self._keeps_absent: bool | None = True if is_native else None
         self._keeps_version: bool | None = True if is_native else None
         # Gateways to file systems may answer a PUT with another ETag than they show afterwards.
         self._tells_version: bool | None = True if is_native else None
-        self._recent: TTLCache[str, ObjectInfo] = TTLCache(
-            _RECENT_KEYS, _RECENT_S, timer=trio.current_time
-        )
 
     async def wrote(self, info: ObjectInfo) -> ObjectInfo:
         """Remember that this store itself has just made `info`; return what the server shows.
@@ -56,7 +48,7 @@ class Guard:
         """
         if self._tells_version is not True:
             info = await self._shown(info)
-        self._recent[info.key] = info
+        self.remember(info)
         return info
 
     async def _shown(self, info: ObjectInfo) -> ObjectInfo:
@@ -71,14 +63,6 @@ class Guard:
         if self._tells_version is None:
             self._tells_version = shown.version == info.version
         return shown
-
-    def removed(self, key: str) -> None:
-        """Forget what was known of `key`."""
-        self._recent.pop(key, None)
-
-    def recent(self, key: str) -> ObjectInfo | None:
-        """Return what this store itself wrote under `key` in the last second."""
-        return self._recent.get(key)
 
     async def write(
         self, key: str, size: int, precondition: Precondition | None, put: Put
@@ -98,23 +82,6 @@ class Guard:
             if size <= _SMALL_BYTES and has_etag(info.version):
                 info = await self._learn(precondition, put, info)
         return await self.wrote(info)
-
-    async def check(self, key: str, precondition: Precondition) -> None:
-        """Compare the object at `key` now. Raises: ObjectExists, ObjectChanged."""
-        recent = self.recent(key)
-        expected = precondition.version
-        if recent is not None and recent.version == expected:
-            return
-        try:
-            found = await self.stat(key)
-        except ObjectNotFound as exc:
-            if expected is None:
-                return
-            raise ObjectChanged("the object is gone", key=key, operation="check") from exc
-        if expected is None:
-            raise ObjectExists("an object is there already", key=key, operation="check")
-        if found.version != expected:
-            raise ObjectChanged("the object was replaced", key=key, operation="check")
 
     def native_headers(self, precondition: Precondition | None) -> dict[str, str]:
         """Return the headers for a Complete or DELETE; only for a native guard."""
