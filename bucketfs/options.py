@@ -116,7 +116,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "traffic_limit",
         "traffic_limit_bytes_s",
-        "bytes a second of one request (COS, BOS)",
+        "bytes a second of one request (COS, BOS, uploads to Kodo)",
         parse_size,
         "SIZE",
     ),

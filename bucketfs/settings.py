@@ -41,7 +41,7 @@ OPTION_SCHEMES: Mapping[str, tuple[str, ...]] = {
     "scheme": ("cos", "bos", "kodo", "libcloud"),
     "domain": ("kodo",),
     "storage_class": ("cos", "bos", "kodo"),
-    "traffic_limit": ("cos", "bos"),
+    "traffic_limit": ("cos", "bos", "kodo"),
 }
 """Options that mean something to some clouds only; with any other they are refused."""
 ADDRESSINGS = ("auto", "path", "virtual")

@@ -100,6 +100,7 @@ def test_values_out_of_range(name: str, value: object) -> None:
     ("url", "values"),
     [
         ("kodo://b", {"domain": "files.example.com:8080", "storage_class": "IA", "scheme": "http"}),
+        ("kodo://b", {"traffic_limit_bytes_s": MIB}),
         ("cos://b-1", {"traffic_limit_bytes_s": 100 * 1024, "storage_class": "STANDARD_IA"}),
         ("bos://b", {"traffic_limit_bytes_s": 100 * MIB, "scheme": "https"}),
         ("libcloud+minio://b", {"scheme": "http"}),
@@ -116,7 +117,7 @@ def test_what_some_clouds_have(url: str, values: dict[str, object]) -> None:
         ("s3://b", {"storage_class": "STANDARD_IA"}),
         ("s3://b", {"scheme": "http"}),
         ("cos://b-1", {"domain": "files.example.com"}),
-        ("kodo://b", {"traffic_limit_bytes_s": MIB}),
+        ("libcloud+s3://b", {"traffic_limit_bytes_s": MIB}),
         ("file:///b", {"traffic_limit_bytes_s": MIB}),
     ],
 )
