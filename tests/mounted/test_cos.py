@@ -126,6 +126,15 @@ def test_a_large_appendable_object_is_edited(beside: Mounted) -> None:
     assert beside.bytes_of("log") == data
 
 
+def test_a_native_symlink_is_what_it_points_at(beside: Mounted) -> None:
+    beside.client.put_object(Bucket=beside.bucket, Key="d/target", Body=b"bytes")
+    beside.client.put_symlink(Bucket=beside.bucket, SymlinkName="d/link", SymlinkTarget="d/target")
+    link = beside.path / "d" / "link"
+    wait_until(link.exists)
+    assert link.stat().st_size == 5
+    assert link.read_bytes() == b"bytes"
+
+
 def test_edits_send_what_changed(beside: Mounted) -> None:
     data = bytearray(os.urandom(24 * MIB))
     path = beside.path / "f"
