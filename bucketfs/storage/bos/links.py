@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import stat
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import trio
-from cachetools import TTLCache
 
 from bucketfs.errors import ConfusedServer, InvalidKey, ObjectNotFound
 from bucketfs.storage.bos.calls import Calls
@@ -29,7 +29,8 @@ _VERSION_PREFIX = "~link-"
 _TARGET_HEADER = "x-bce-symlink-target"
 _BUCKET_HEADER = "x-bce-symlink-bucket"
 _LISTED_S = 60.0
-_LISTED_KEYS = 20_000
+_LISTED_PAGES = 20
+_PAGE_KEYS = 1000
 _LARGEST_LISTED_BYTES = 1024
 """What a listing shows as the size of a link is not documented; it is not much."""
 _MODE = str(stat.S_IFLNK | 0o777)
@@ -85,27 +86,25 @@ class Links:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._listed: TTLCache[str, Version] = TTLCache(
-            _LISTED_KEYS, _LISTED_S, timer=trio.current_time
-        )
+        self._pages: deque[tuple[float, dict[str, Version]]] = deque(maxlen=_LISTED_PAGES)
 
     def listed(self, objects: Iterable[ObjectInfo]) -> None:
-        """Remember those of a listing that may be links."""
-        self._listed.update(
-            (info.key, info.version) for info in objects if info.size <= _LARGEST_LISTED_BYTES
-        )
+        """Remember those of a page of a listing that may be links."""
+        page = {info.key: info.version for info in objects if info.size <= _LARGEST_LISTED_BYTES}
+        self._pages.appendleft((trio.current_time() + _LISTED_S, page))
 
     def is_listed_as(self, key: str, version: Version) -> bool:
         """Return whether a listing gave a key this version, which HEAD does not show for a link."""
-        return self._listed.get(key) == version
+        return self._listed_version(key) == version
 
     def removed(self, key: str) -> None:
         """Forget a key that is no longer there."""
-        self._listed.pop(key, None)
+        for _, page in self._pages:
+            page.pop(key, None)
 
     async def find_dangling(self, key: str) -> ObjectInfo | None:
         """Return the link at `key`, None where nothing says that there may be one."""
-        if key not in self._listed:
+        if self._listed_version(key) is None:
             return None
         try:
             _, info = await self.read(key)
@@ -139,8 +138,18 @@ class Links:
             "PUT", "make_symlink", key, query=[("symlink", "")], headers=headers
         )
         info = link_info(key, link, seconds_ns(response.headers.get("date")))
-        self._listed[key] = info.version
+        newest = self._pages[0][1] if self._pages else {}
+        if 0 < len(newest) < _PAGE_KEYS:
+            newest[key] = info.version
+        else:
+            self.listed([info])
         return info
+
+    def _listed_version(self, key: str) -> Version | None:
+        now_s = trio.current_time()
+        while self._pages and self._pages[-1][0] < now_s:
+            self._pages.pop()
+        return next((page[key] for _, page in self._pages if key in page), None)
 
 
 def _as_header(target: str) -> str:

@@ -185,6 +185,18 @@ async def test_a_symlink_is_copied_and_deleted_as_one(cloud: BosCloud, store: Bo
         await store.copy("d/b", "target", precondition=ABSENT)
 
 
+async def test_many_dangling_symlinks_are_renamed(store: BosStore) -> None:
+    for number in range(30):
+        await store.make_symlink(f"d/{number}", Symlink("d/absent"))
+    fresh = await store.list_page("d/")
+    for info in fresh.objects:
+        target = f"e/{info.key[2:]}"
+        await store.copy(info.key, target, source_version=info.version)
+        assert await store.read_symlink(target) == Symlink("e/absent")
+    with pytest.raises(ObjectChanged):
+        await store.copy("d/1", "e/1", source_version=Version("0" * 32))
+
+
 async def test_a_symlink_that_leads_out_of_the_bucket(cloud: BosCloud, store: BosStore) -> None:
     await store.make_symlink("d/link", Symlink("target"))
     await store.copy("d/link", "link", precondition=ABSENT)
