@@ -47,6 +47,7 @@ from tests.emulators.cos.refusals import refused
 from tests.emulators.cos.signature import Account
 from tests.emulators.cos_client import sdk
 from tests.emulators.serving import Ask, RunningEmulator
+from tests.faults.proxy import faulty
 
 
 @pytest.fixture
@@ -435,6 +436,21 @@ async def test_throttling_and_failures_pass(cos: RunningEmulator, store: ObjectS
         await store.stat("a")
     assert caught.value.throttled
     assert caught.value.request_id
+
+
+async def test_connections_that_break(cos: RunningEmulator, bucket: str) -> None:
+    data = bytes(range(256)) * 4096
+    with faulty(cos.endpoint) as server:
+        store = await open_store(f"cos://{bucket}", options(cos, endpoint=server.url))
+        server.fail_next(1, "lost", "PUT")
+        info = await put(store, "a", data, LABELLED, ABSENT)
+        for fault in ("cut", "reset", "503"):
+            server.fail_next(1, fault, "GET")
+            assert await get(store, "a", 0, len(data), at=info.version) == data
+        server.fail_next(1, "lost", "POST")
+        await store.append("log", 0, BytesBody(b"once"))
+        assert await get(store, "log") == b"once"
+        await store.aclose()
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,15 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of one bucket: `origin` is where to connect, `host` what is sent and signed."""
+    """The address of one bucket: `origin` is where to connect, `host` what is sent and signed.
+
+    `is_tencent`: we connect to the service itself.
+    """
 
     origin: str
     host: str
     region: str
+    is_tencent: bool
 
 
 def find_address(
@@ -59,9 +63,10 @@ def find_address(
     region = _checked_region(region)
     if service is not None:
         host = f"{bucket}.{parts.netloc.removesuffix(_DEFAULT_PORTS[protocol])}"
-        return Address(f"{protocol}://{host}", host, region)
+        return Address(f"{protocol}://{host}", host, region, is_tencent=True)
     host = f"{bucket}.cos.{region}.myqcloud.com"
-    return Address(f"{protocol}://{parts.netloc or host}", host, region)
+    is_tencent = not parts.netloc
+    return Address(f"{protocol}://{parts.netloc or host}", host, region, is_tencent)
 
 
 def _checked_region(region: str | None) -> str:

@@ -23,11 +23,12 @@ async def open_cos(location: StoreUrl, options: StoreOptions) -> CosStore:
     )
     if region is None:
         region = (await trio.to_thread.run_sync(files.read)).get("region")
+    address = find_address(location.bucket, region, options.endpoint, options.scheme)
     return CosStore(
-        find_address(location.bucket, region, options.endpoint, options.scheme),
+        address,
         client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
         credentials=CosCredentials(
-            options.environment, profile=options.profile, allow_metadata=options.endpoint is None
+            options.environment, profile=options.profile, allow_metadata=address.is_tencent
         ),
         storage_class=options.storage_class,
         traffic_limit_bits_s=_traffic_limit_bits_s(options.traffic_limit_bytes_s),

@@ -37,6 +37,7 @@ def test_addresses(
     found = find_address(BUCKET, region, where, scheme)
     assert found.origin == origin.format(BUCKET, domain)
     assert found.host == host.format(BUCKET, domain)
+    assert found.is_tencent is ("127.0.0.1" not in origin)
 
 
 @pytest.mark.parametrize(
