@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 from cachetools import LRUCache
 
-from bucketfs.errors import ObjectArchived, ObjectNotFound
+from bucketfs.errors import AccessDenied, ObjectArchived, ObjectNotFound
 from bucketfs.namespace.attributes import (
     Attributes,
     Defaults,
@@ -76,8 +76,8 @@ class Prover:
         sink = MemorySink(buffer)
         try:
             info = await self._store.read_range(key, 0, size, sink)
-        except ObjectArchived:
-            # Its bytes are out of reach but its attributes are not.
+        except (AccessDenied, ObjectArchived):
+            # Its bytes are out of reach but its attributes may not be.
             return self._prove(await self._store.stat(key), is_directory=False)
         proof = self._prove(info, is_directory=False)
         if info.size != sink.received:

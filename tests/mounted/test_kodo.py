@@ -139,6 +139,20 @@ def test_a_file_that_somebody_replaced_is_not_overwritten(sdk: Sdk, mount: Mount
     assert sdk.get("f").content == b"theirs"
 
 
+def test_objects_that_may_not_be_read_have_attributes(sdk: Sdk, mount: Mount) -> None:
+    for name in "abcdef":
+        sdk.put(f"d/{name}", b"x", metadata={"x-qn-meta-mode": str(0o100600)})
+    sdk.manager.change_status(sdk.bucket, "d/c", "1", None)
+    sdk.manager.change_type(sdk.bucket, "d/e", 2)
+    wait_until((mount.path / "d").exists)
+    with os.scandir(mount.path / "d") as entries:
+        modes = {entry.name: entry.stat().st_mode for entry in entries}
+    assert modes == dict.fromkeys("abcdef", 0o100600)
+    assert (mount.path / "d" / "b").read_bytes() == b"x"
+    assert error_of((mount.path / "d" / "c").read_bytes) == "EACCES"
+    assert error_of((mount.path / "d" / "e").read_bytes) == "EIO"
+
+
 def test_names_that_kodo_cannot_hold(mount: Mount) -> None:
     assert error_of(os.mkdir, os.fsencode(mount.path) + b"/\xff\xfe") == "EINVAL"
     deep = mount.path / ("x" * 200)
