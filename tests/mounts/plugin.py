@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulators.serving import RunningEmulator
 from tests.mounts.mounting import mounted
 from tests.servers.s3_server import RunningS3
 
@@ -30,6 +31,15 @@ def mounted_radosgw_bucket(open_folder: Path, radosgw: RunningS3) -> Iterator[Pa
     url = f"s3://{radosgw.make_bucket()}"
     environment = radosgw.environment
     with mounted(url, open_folder, *options, environment=environment, name="s3") as mount:
+        yield mount.path
+
+
+@pytest.fixture(scope="session")
+def mounted_bos_bucket(open_folder: Path, bos: RunningEmulator) -> Iterator[Path]:
+    """A `bos://` bucket of the emulated cloud, mounted for all users for the whole session."""
+    options = [f"endpoint={bos.endpoint}", "allow_other"]
+    url = f"bos://{bos.make_bucket()}"
+    with mounted(url, open_folder, *options, environment=bos.environment, name="bos") as mount:
         yield mount.path
 
 

@@ -23,9 +23,9 @@ def is_reference() -> bool:
     return "POSIX_REFERENCE" in os.environ
 
 
-@pytest.fixture(scope="session", params=["folder", "radosgw"])
+@pytest.fixture(scope="session", params=["folder", "bos", "radosgw"])
 def posix_root(request: pytest.FixtureRequest, is_reference: bool) -> Path:
-    """The mounted bucket, of a folder and of a server (or the reference folder)."""
+    """The mounted bucket, of a folder, an emulated cloud and a server (or the reference folder)."""
     if is_reference:
         return Path(os.environ["POSIX_REFERENCE"])
     root: Path = request.getfixturevalue(f"mounted_{request.param}_bucket")
