@@ -269,6 +269,22 @@ async def test_a_commit_that_is_repeated_knows_its_own_object(bare: CosStore) ->
         await upload.commit([part])
 
 
+async def test_a_lost_commit_is_no_foreign_change(cos: RunningEmulator, bare: CosStore) -> None:
+    old = await put(bare, "b", b"old")
+    for key, condition in (("a", ABSENT), ("b", Precondition(old.version))):
+        upload = await bare.begin_upload(key, PLAIN)
+        part = await upload.add_part(1, BytesBody(b"new"))
+        lose_answers(cos, 1, "POST")
+        with pytest.raises(Transient):
+            await upload.commit([part], condition)
+        made = await upload.commit([part], condition)
+        assert made.version == (await bare.stat(key)).version
+    upload = await bare.begin_upload("b", PLAIN)
+    part = await upload.add_part(1, BytesBody(b"new"))
+    with pytest.raises(ObjectExists):
+        await upload.commit([part], ABSENT)  # The same bytes, but not by this upload.
+
+
 async def test_appendable_objects_are_copied_by_way_of_here(store: ObjectStore) -> None:
     data = b"0123456789" * (MIB // 2)
     await store.append("log", 0, BytesBody(data))

@@ -9,6 +9,7 @@ from bucketfs.errors import (
     ConfusedServer,
     InvalidRequest,
     NotSupported,
+    ObjectChanged,
     ObjectNotFound,
 )
 from bucketfs.storage.cos.calls import Calls
@@ -63,6 +64,7 @@ class CosUpload:
         self._attributes = attributes
         self._storage_class = storage_class
         self._sums: dict[Part, int] = {}
+        self._was_tried = False  # A commit may have been done although nobody heard of it.
 
     async def add_part(self, number: int, body: Body) -> Part:
         """Send part `number`. Raises: ObjectNotFound where the upload is gone."""
@@ -130,16 +132,19 @@ class CosUpload:
     ) -> ObjectInfo:
         """Make the object. Raises: ObjectChanged, ObjectExists; ObjectNotFound (no such upload).
 
-        An upload that is gone because an earlier commit, whose answer was lost, did succeed, is a
-        success: the object then has the size and CRC-64 of these parts.
+        Where an earlier commit, whose answer was lost, did succeed, this is a success too: the
+        object then has the size and CRC-64 of these parts.
         Raises: ConfusedServer where the object that was made has other bytes.
         """
         expected = self._expected_sum(parts)
-        headers = await self._place.guard.before_write(self._key, precondition)
+        was_tried = self._was_tried
         try:
+            headers = await self._place.guard.before_write(self._key, precondition)
+            self._was_tried = True
             info = await self._complete(parts, headers, expected)
-        except ObjectNotFound:
-            found = await self._already_committed(parts, expected)
+        except (ObjectChanged, ObjectNotFound) as exc:
+            may_be_ours = was_tried or isinstance(exc, ObjectNotFound)
+            found = await self._already_committed(parts, expected) if may_be_ours else None
             if found is None:
                 raise
             info = found
