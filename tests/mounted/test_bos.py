@@ -17,6 +17,7 @@ from baidubce.services.bos.bos_client import BosClient
 
 from tests.emulators.bos.cloud import ACCESS_KEY, SECRET_KEY
 from tests.emulators.serving import RunningEmulator
+from tests.faults.proxy import faulty
 from tests.mounted.conftest import wait_until
 from tests.mounts.mounting import Mount, error_of, mounted
 
@@ -159,6 +160,23 @@ def test_a_cold_mount_finds_all(beside: Mounted, tmp_path: Path) -> None:
         assert stat.S_IMODE((cold.path / "f").stat().st_mode) == 0o600
         assert (cold.path / "l").read_bytes() == b"x" * MIB
         assert os.getxattr(cold.path / "f", "user.name") == b"value \xff"
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "cut", "lost"])
+def test_faults_on_the_way_lose_nothing(bos: RunningEmulator, tmp_path: Path, fault: str) -> None:
+    data = os.urandom(12 * MIB)
+    with faulty(bos.endpoint) as proxy:
+        url, options = f"bos://{bos.make_bucket()}", f"endpoint={proxy.url},ttl=0"
+        with mounted(url, tmp_path, options, environment=bos.environment) as mount:
+            for number, method in enumerate(("PUT", "POST", "GET", "DELETE")):
+                path = mount.path / f"f{number}"
+                proxy.fail_next(1, fault, method)
+                path.write_bytes(data)
+                path.rename(mount.path / "renamed")
+                proxy.fail_next(1, fault, method)
+                assert (mount.path / "renamed").read_bytes() == data
+                (mount.path / "renamed").unlink()
+            assert os.listdir(mount.path) == []
 
 
 def test_names_that_bos_cannot_hold_are_refused(beside: Mounted) -> None:
