@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _NUMBERS = ("port", "retry_delay", "backoff")
+_WRONG_ARGUMENTS = (TypeError, ValueError, LookupError, FileNotFoundError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,13 @@ class DriverOrder:
 
         try:
             driver = self.driver_class(*self.arguments, **self.options)
-        except (LibcloudError, TypeError, ValueError) as exc:
+        except (LibcloudError, *_WRONG_ARGUMENTS) as exc:
             reason = getattr(exc, "value", None) or exc
             message = f"the driver of {self.provider} cannot be made: {reason}"
             raise ConfigurationError(message) from exc
+        host = self.options.get("host")
+        if host not in (None, driver.connection.host):
+            raise ConfigurationError(f"the driver of {self.provider} takes no endpoint")
         for name, value in self.attributes.items():
             setattr(driver, name, value)
         return driver
@@ -81,6 +85,10 @@ def order_for(provider: str, options: StoreOptions) -> DriverOrder:
     if not key:
         what = "the folder that holds the containers" if name == "local" else "the access key"
         raise ConfigurationError(f"LIBCLOUD_KEY is not set: for {name} it is {what}")
+    if name == "google_storage" and not (key.startswith("GOOG") or "@" in key):
+        # Its driver would ask for a sign-in on the terminal, and wait for ever.
+        message = "Google Storage takes an HMAC key, or a service account and the path of its key"
+        raise ConfigurationError(message)
     secret = environment.get("LIBCLOUD_SECRET")
     given: dict[str, Any] = {**_place(options), **parse_options(environment)}
     attributes: dict[str, str] = {}
@@ -131,8 +139,9 @@ def _driver_class(provider: str) -> tuple[str, Any]:
     wanted = provider.lower().replace("-", "_")
     constants = {name.lower(): value for name, value in vars(Provider).items() if name.isupper()}
     name = constants.get(wanted, wanted)
-    if name not in DRIVERS:
-        known = ", ".join(sorted(map(str, DRIVERS)))
+    real = sorted({str(item) for item in DRIVERS} - {"dummy"})
+    if name not in real:
+        known = ", ".join(real)
         raise ConfigurationError(f"Libcloud has no driver {provider!r}; it has: {known}")
     try:
         return name, get_driver(name)

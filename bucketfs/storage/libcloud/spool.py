@@ -7,7 +7,9 @@ Everything here blocks and may be called in any thread.
 
 from __future__ import annotations
 
+import base64
 import errno
+import hashlib
 import os
 import tempfile
 import threading
@@ -24,6 +26,7 @@ DEFAULT_FOLDER = "/var/tmp"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COPY_BYTES = 16 << 20
+_READ_BYTES = 1 << 20
 _KEPT_FILES = 8
 
 
@@ -68,6 +71,13 @@ class SpoolFile:
         """Yield all bytes from the start, `size` at a time."""
         for start in range(0, self.size, size):
             yield os.pread(self._file.fileno(), size, start)
+
+    def content_md5(self) -> str:
+        """Return the MD5 of all bytes, as the header Content-MD5 has it."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in self.pieces(_READ_BYTES):
+            digest.update(piece)
+        return base64.b64encode(digest.digest()).decode("ascii")
 
     def pour(self, start: int, stop: int, sink: Sink) -> None:
         """Put bytes `start` to `stop` into `sink`, as far as it wants them."""

@@ -42,12 +42,15 @@ class Writer:
         """Send a file in one request; `conditions` are further headers of it."""
         name = name_of(key, self._traits, operation)
         extra, headers = upload_settings(attributes, self._traits)
+        if self._traits.vendor_prefix is not None:
+            # Proved by the server before the object is replaced.
+            headers["Content-MD5"] = file.content_md5()
         with self._pool.lease() as lease:
             if self._traits.is_local:
                 self._wait_for_another_time(lease, key, name)
             with speaking(lease, operation, key):
-                # The hash would be compared after the object was replaced, and many servers'
-                # ETags are no MD5; the size is compared below.
+                # Libcloud would compare when the object is replaced already, with ETags that are
+                # often no MD5.
                 made = lease.driver.upload_object(
                     file.path,
                     lease.container,

@@ -82,6 +82,8 @@ def test_a_wrong_option_is_told_without_its_value(text: str) -> None:
         ("local", options(LIBCLOUD_KEY=""), "the folder that holds"),
         ("s3", options("http://host/path"), "a host without a path"),
         ("cloudfiles_us", options(), "no driver"),
+        ("dummy", options(), "no driver"),
+        ("google_storage", options(), "HMAC key, or a service account"),
     ],
 )
 def test_what_is_wrong_is_said_at_once(provider: str, given: StoreOptions, said: str) -> None:
@@ -95,7 +97,9 @@ def test_what_is_wrong_is_said_at_once(provider: str, given: StoreOptions, said:
         ("s3", options(region="nowhere"), "region: nowhere"),
         ("minio", options(None), "host argument is required"),
         ("minio", options(LIBCLOUD_OPTIONS="tenant=hunter2"), "tenant"),
-        ("local", options(LIBCLOUD_KEY="/nowhere"), "not a directory"),
+        ("local", options(None, LIBCLOUD_KEY="/nowhere"), "not a directory"),
+        ("digitalocean_spaces", options(), "takes no endpoint"),
+        ("azure_blobs", options(None), "cannot be made"),
     ],
 )
 async def test_a_driver_that_cannot_be_made(provider: str, given: StoreOptions, said: str) -> None:

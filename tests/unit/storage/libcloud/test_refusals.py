@@ -199,6 +199,14 @@ async def test_an_empty_object_is_sent_with_its_length() -> None:
         assert "transfer-encoding" not in put.headers
 
 
+async def test_the_server_can_prove_what_it_gets() -> None:
+    answers = dispatched(put=error(400, "BadDigest"))
+    async with s3_box(answers) as (store, server):
+        with pytest.raises(Transient):
+            await store.write("a", BytesBody(b"hello"), PLAIN)
+        assert server.heard[-1].headers["content-md5"] == "XUFAKrxLKna5cZ2REBfFkg=="
+
+
 async def test_keys_in_a_listing_are_utf_8_whatever_its_type_says() -> None:
     for kind in ("application/xml", "text/xml", "text/plain"):
         answer = reply(200, listing("grün", "日本"), {"Content-Type": kind})
