@@ -14,9 +14,10 @@ from bucketfs.storage.interface import (
 )
 from bucketfs.storage.kodo.batches import send_batch
 from bucketfs.storage.kodo.calls import Calls, check_key
-from bucketfs.storage.kodo.documents import date_ns, stat_info
+from bucketfs.storage.kodo.documents import stat_info
 from bucketfs.storage.kodo.metadata import content_type_of, fields_of
 from bucketfs.storage.kodo.preconditions import Guard, Stat
+from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.sign_kodo import encode, entry
 
 
@@ -59,7 +60,7 @@ class Copier:
             f"/copy/{self._entry(source)}/{self._entry(target)}/force/{str(not is_insert).lower()}",
             is_repeatable=not is_insert,
         )
-        copied = replace(info, key=target, modified_ns=date_ns(response.headers.get("date")))
+        copied = replace(info, key=target, modified_ns=seconds_ns(response.headers.get("date")))
         if attributes is not None:
             return await self._change(copied, attributes)
         return self._guard.wrote(copied)

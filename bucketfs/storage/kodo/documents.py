@@ -6,12 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 from bucketfs.errors import ConfusedServer
 from bucketfs.storage.interface import ListPage, ObjectInfo, Part, Version
 from bucketfs.storage.kodo.metadata import PREFIX, parse_fields, storage_class_name
+from bucketfs.storage.s3.headers import content_range, seconds_ns
 from bucketfs.transport.exchange import Response
 
 _TICKS = 10_000_000
@@ -43,8 +43,12 @@ def stat_info(key: str, fields: Mapping[str, Any]) -> ObjectInfo:
         raise ConfusedServer("an object's metadata make no sense", key=key) from exc
 
 
-def download_info(key: str, headers: Mapping[str, str], size: int) -> ObjectInfo:
+def download_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
     """Return the info that the headers of a download carry. Raises: ConfusedServer."""
+    bounds, length = content_range(headers), headers.get("content-length", "")
+    if bounds is None and not length.isdigit():
+        raise ConfusedServer("the download domain does not tell the size", key=key)
+    size = bounds[2] if bounds is not None else int(length)
     tag = headers.get("etag", "").removeprefix("W/").strip('"')
     if not tag:
         raise ConfusedServer("the download domain does not tell the ETag", key=key)
@@ -53,7 +57,7 @@ def download_info(key: str, headers: Mapping[str, str], size: int) -> ObjectInfo
         for name, value in headers.items()
         if name.startswith(PREFIX)
     }
-    modified_ns = date_ns(headers.get("last-modified"))
+    modified_ns = seconds_ns(headers.get("last-modified"))
     content_type = headers.get("content-type")
     return ObjectInfo(key, size, Version(tag), modified_ns, parse_fields(metadata), content_type)
 
@@ -100,12 +104,6 @@ def text_of(response: Response, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise ConfusedServer(f"the answer does not tell {name!r}")
     return value
-
-
-def date_ns(date: str | None) -> int:
-    """Return an HTTP date in ns since 1970, 0 where there is none."""
-    parsed = parsedate_tz(date) if date else None
-    return mktime_tz(parsed) * 10**9 if parsed else 0
 
 
 def _info(key: str, fields: Mapping[str, Any], metadata: dict[str, str] | None) -> ObjectInfo:

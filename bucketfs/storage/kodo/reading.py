@@ -7,7 +7,6 @@ before it is believed, and where the domain is behind it is asked once past its 
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote
 
 import trio
@@ -15,7 +14,6 @@ import trio
 from bucketfs.errors import (
     AccessDenied,
     ConfigurationError,
-    ConfusedServer,
     ObjectChanged,
     ObjectNotFound,
     Transient,
@@ -25,10 +23,10 @@ from bucketfs.storage.kodo.calls import Calls
 from bucketfs.storage.kodo.documents import download_info, parse_list
 from bucketfs.storage.kodo.preconditions import Stat
 from bucketfs.storage.kodo.refusals import InvalidRange
+from bucketfs.storage.s3.ranges import check_range, checked_version
 from bucketfs.transport.exchange import Intake, Response
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_TRIAL_DOMAIN = re.compile(r"\.(clouddn\.com|qiniudns\.com|qnssl\.com)$")
+_TRIAL_DOMAINS = (".clouddn.com", ".qiniudns.com", ".qnssl.com")
 """Kodo's own domains for trying it out: they end after 30 days."""
 
 
@@ -98,9 +96,10 @@ class Reader:
         headers = {"range": f"bytes={first}-{first + left - 1}"}
 
         def intake(head: Response) -> Intake:
-            info = _checked_range(key, head, first, left)
+            info = download_info(key, head.headers)
             if info.version != version:
                 raise _Behind
+            check_range(head, info, first, left)
             return Intake(sink, left)
 
         domain = await self.domain("read")
@@ -108,38 +107,20 @@ class Reader:
             response = await self._calls.download("read", key, domain, query, headers, intake)
         except (ObjectNotFound, InvalidRange) as exc:
             raise _Behind from exc
-        return _checked_range(key, response, first, left)
+        return download_info(key, response.headers)
 
     async def _known(self, key: str, version: Version | None) -> ObjectInfo:
-        info = await self._stat(key)
-        if version is not None and info.version != version:
-            raise ObjectChanged("the object was replaced", key=key, operation="read")
-        return info
+        return checked_version(await self._stat(key), version)
 
     async def _find_domain(self, operation: str) -> str:
         target = f"/v2/domains?tbl={quote(self._calls.bucket)}"
         response = await self._calls.manage("uc", operation, None, target)
         domains = [str(name) for name in parse_list(response.body)]
         usable = [name for name in domains if name and not name.startswith(".")]
-        usable.sort(key=lambda name: bool(_TRIAL_DOMAIN.search(name)))
+        usable.sort(key=lambda name: name.endswith(_TRIAL_DOMAINS))
         if not usable:
             raise ConfigurationError(
                 f"the bucket {self._calls.bucket!r} has no download domain: bind one to it, or say "
                 "which to use with -o domain=HOST"
             )
         return usable[0]
-
-
-def _checked_range(key: str, head: Response, first: int, left: int) -> ObjectInfo:
-    """Return the info of an answer. Raises: ConfusedServer where another range came."""
-    match = _RANGE.fullmatch(head.headers.get("content-range", ""))
-    length = head.headers.get("content-length", "")
-    if match is None:
-        if head.status != 200 or first != 0 or not length.isdigit():
-            raise ConfusedServer("another range came than was asked", key=key, operation="read")
-        return download_info(key, head.headers, int(length))  # The sink takes what it wants.
-    found = (int(match[1]), int(match[2]), int(match[3]))
-    expected = (first, min(first + left, found[2]) - 1, found[2])
-    if found != expected or (length and length != str(expected[1] - first + 1)):
-        raise ConfusedServer("another range came than was asked", key=key, operation="read")
-    return download_info(key, head.headers, found[2])

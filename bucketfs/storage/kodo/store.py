@@ -31,7 +31,7 @@ from bucketfs.storage.kodo.batches import BATCH_KEYS
 from bucketfs.storage.kodo.calls import MAX_KEY_BYTES, Calls, check_key
 from bucketfs.storage.kodo.copying import Copier
 from bucketfs.storage.kodo.deleting import Deleter
-from bucketfs.storage.kodo.documents import date_ns, parse_object, parse_page, stat_info, text_of
+from bucketfs.storage.kodo.documents import parse_object, parse_page, stat_info, text_of
 from bucketfs.storage.kodo.forms import UploadForm
 from bucketfs.storage.kodo.hosts import UC_HOSTS, Hosts
 from bucketfs.storage.kodo.metadata import STORAGE_CLASSES, content_type_of, fields_of
@@ -39,6 +39,7 @@ from bucketfs.storage.kodo.preconditions import Guard
 from bucketfs.storage.kodo.qetag import crc32_and_qetag
 from bucketfs.storage.kodo.reading import Reader
 from bucketfs.storage.kodo.upload import KodoUpload, begin_upload
+from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 from bucketfs.transport.exchange import BodySource
@@ -189,7 +190,7 @@ class KodoStore:
                 key,
                 body.size,
                 Version(version),
-                date_ns(response.headers.get("date")),
+                seconds_ns(response.headers.get("date")),
                 dict(attributes.metadata),
                 attributes.content_type,
             )

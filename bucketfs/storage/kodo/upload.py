@@ -22,10 +22,11 @@ from bucketfs.storage.interface import (
     Version,
 )
 from bucketfs.storage.kodo.calls import Calls
-from bucketfs.storage.kodo.documents import date_ns, parse_object, parse_parts, text_of
+from bucketfs.storage.kodo.documents import parse_object, parse_parts, text_of
 from bucketfs.storage.kodo.metadata import content_type_of, fields_of
 from bucketfs.storage.kodo.preconditions import Guard, Stat
 from bucketfs.storage.kodo.qetag import HashedPart, MeasuredBody, joined_qetag
+from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.sign_kodo import encode
 
 _log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class KodoUpload:
             self._key,
             sum(part.size for part in parts),
             Version(text_of(response, "hash")),
-            date_ns(response.headers.get("date")),
+            seconds_ns(response.headers.get("date")),
             dict(self._attributes.metadata),
             self._attributes.content_type,
         )

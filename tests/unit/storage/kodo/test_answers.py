@@ -172,8 +172,10 @@ def test_other_answers_that_make_no_sense() -> None:
         stat_info("k", {**ITEM, "x-qn-meta": "text"})
     with pytest.raises(ConfusedServer):
         stat_info("k", {"hash": "h"})
-    with pytest.raises(ConfusedServer):
-        download_info("k", {}, 5)
+    with pytest.raises(ConfusedServer, match="ETag"):
+        download_info("k", {"content-length": "5"})
+    with pytest.raises(ConfusedServer, match="size"):
+        download_info("k", {"etag": "E"})
 
 
 def test_metadata_of_a_download() -> None:
@@ -183,6 +185,6 @@ def test_metadata_of_a_download() -> None:
         "last-modified": "Tue, 14 Nov 2023 22:13:20 GMT",
         "x-qn-meta-a": "日本".encode().decode("latin-1"),
     }
-    info = download_info("k", headers, 5)
+    info = download_info("k", {**headers, "content-length": "5"})
     assert (info.version, info.size, info.modified_ns) == ("Fh", 5, 1_700_000_000 * 10**9)
     assert info.metadata == {"a": "日本"}
