@@ -22,7 +22,7 @@ class CacheDirectoryError(ConfigurationError):
 class StorageError(BucketfsError):
     """An object store refused or failed an operation.
 
-    `key`, `operation` and `request_id` (the store's own id, for its support) are None where unknown.
+    `key`, `operation` and `request_id` (the store's own id, for its support): None if unknown.
     """
 
     def __init__(

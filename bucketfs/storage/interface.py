@@ -115,7 +115,7 @@ class Sink(Protocol):
         """Say that `count` bytes were put into the last `room`."""
 
     def reset(self) -> None:
-        """Forget what was received: the read begins anew (only asked of reads without a version)."""
+        """Forget what was received: the read begins anew (asked only without a version)."""
 
 
 class MemorySink:
