@@ -150,7 +150,8 @@ def _amounts(has: Capabilities) -> Iterator[Ability]:
         yield Ability("checksum", has.checksum, "uploads are compared with it")
     else:
         yield Ability("checksum", "no", "the transport's own checks")
-    yield Ability("largest object", _size(has.max_object), "a larger file is EFBIG")
+    beyond = "; files over 5 TiB need a larger part_size=" if has.max_object > 5 << 40 else ""
+    yield Ability("largest object", _size(has.max_object), f"a larger file is EFBIG{beyond}")
     yield Ability("largest request", _size(has.max_write), "larger files go in parts")
     yield Ability("largest copy", _size(has.max_copy), "larger objects are copied in parts")
     parts = f"{_size(has.min_part)} to {_size(has.max_part)}, up to {has.max_parts}"
@@ -266,5 +267,5 @@ class _Probe:
 def _size(count: int) -> str:
     for unit, bits in _UNITS:
         if count >= 1 << bits:
-            return f"{count / (1 << bits):g} {unit}"
+            return f"{count / (1 << bits):.4g} {unit}"
     return f"{count} bytes"

@@ -49,7 +49,7 @@ def refusing(*operations: str) -> Failing:
         (Capabilities(checksum="crc64"), "checksum", "crc64", "compared"),
         (Capabilities(symlink=True), "symlink", "yes", "native links are shown"),
         (Capabilities(copy_replaces_metadata=False), "metadata by copy", "no", "again"),
-        (Capabilities(max_object=48_828 << 30), "largest object", "47.6836 TiB", "EFBIG"),
+        (Capabilities(max_object=48_828 << 30), "largest object", "47.68 TiB", "EFBIG"),
         (Capabilities(), "parts", "5 MiB to 5 GiB, up to 10000", "part_size="),
         (Capabilities(max_key=750), "longest key", "750 bytes", "ENAMETOOLONG"),
     ],
