@@ -26,7 +26,7 @@ from tests.emulators.serving import RunningEmulator
 from tests.servers.s3_server import RunningS3
 
 SERVERS = ("radosgw", "moto", "rclone", "juicefs")
-EMULATORS = ("bos", "kodo")
+EMULATORS = ("cos", "bos", "kodo")
 """Clouds that are emulated; the kind is the scheme of their URLs."""
 
 FOLDERS = ("directory", "sidecars")
