@@ -16,6 +16,9 @@ PROGRAM = """
 import json, os, signal, sys, time
 from bucketfs.cli.daemon import start_daemon
 
+# Who starts the tests in the background of a shell starts them with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def serve(ready):
     {body}
 
