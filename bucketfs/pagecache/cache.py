@@ -13,6 +13,7 @@ import trio
 
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.content import Content, Surroundings
+from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.folder import CacheFolder
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.planner import Grid
@@ -50,6 +51,7 @@ class PageCache:
         self._folder = CacheFolder.open(folder, owner)
         self._room = Room(self.memory, disk_bytes)
         self._spilling = trio.CapacityLimiter(SPILL_THREADS)
+        self._stages = Stages()
         self._contents: WeakSet[Content] = WeakSet()
         grid = Grid(store.capabilities, part_size)
         self._shared = Surroundings(
@@ -88,7 +90,7 @@ class PageCache:
             await trio.to_thread.run_sync(self._folder.close, limiter=self._spilling)
 
     def _content(self, info: ObjectInfo | None, data: bytes | None) -> Content:
-        spill = SpillFile(self._folder.new_spill_path())
+        spill = SpillFile(self._folder.new_spill_path(), self._stages)
         content = Content(self._shared, Pages(self._room, spill, self._spilling), info, data)
         self._contents.add(content)
         return content

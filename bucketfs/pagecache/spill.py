@@ -13,19 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
+from bucketfs.pagecache.direct import BLOCK_BYTES, LEAST_BYTES, DirectFile, Stages
 
 MAX_VECTORS = 512
 """Buffers given to one pwritev; the kernel's own limit (IOV_MAX) is 1024."""
 
+_NOT_DIRECT = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SpillFile:
     """Bytes at their own offsets in a named file that exists only while it is needed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stages: Stages) -> None:
         self._path = path
+        self._stages = stages
         self._descriptor: int | None = None
+        self._direct: DirectFile | None = None
+        self._has_direct = True
 
     @property
     def path(self) -> Path:
@@ -39,8 +44,12 @@ class SpillFile:
         """
         try:
             descriptor = self._opened()
-            for first in range(0, len(buffers), MAX_VECTORS):
-                offset = _write_all(descriptor, offset, buffers[first : first + MAX_VECTORS])
+            views = [memoryview(buffer) for buffer in buffers]
+            done = self._write_direct(offset, views)
+            views = _after(views, done)
+            offset += done
+            for first in range(0, len(views), MAX_VECTORS):
+                offset = _write_all(descriptor, offset, views[first : first + MAX_VECTORS])
         except OSError as exc:
             raise self._translated(exc, "write") from exc
 
@@ -62,9 +71,12 @@ class SpillFile:
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
+        direct, self._direct = self._direct, None
         try:
             self._path.unlink(missing_ok=True)
             os.close(descriptor)
+            if direct is not None:
+                direct.close()
         except OSError as exc:
             raise self._translated(exc, "remove") from exc
 
@@ -74,6 +86,22 @@ class SpillFile:
             self._descriptor = os.open(self._path, flags, 0o600)
         return self._descriptor
 
+    def _write_direct(self, offset: int, views: Sequence[memoryview]) -> int:
+        """Write what is large and lies at whole blocks past the page cache; return how much."""
+        size = sum(view.nbytes for view in views)
+        if not self._has_direct or size < LEAST_BYTES or offset % BLOCK_BYTES:
+            return 0
+        try:
+            if self._direct is None:
+                self._direct = DirectFile(self._path, self._stages)
+            return self._direct.write(offset, views)
+        except OSError as exc:
+            if exc.errno not in _NOT_DIRECT:
+                raise
+            # A file system or disk that does not do this; what was written is written again.
+            self._has_direct = False
+            return 0
+
     def _translated(self, exc: OSError, verb: str) -> BucketfsError:
         message = f"cannot {verb} the spill file {self._path}: {exc.strerror}"
         if exc.errno in _FULL:
@@ -81,14 +109,21 @@ class SpillFile:
         return CacheDirectoryError(f"{message}; check the disk of cache_dir")
 
 
-def _write_all(descriptor: int, offset: int, buffers: Sequence[bytes | memoryview]) -> int:
-    """Write all of `buffers` at `offset`, however often it takes; return the offset after them."""
-    left = [memoryview(buffer) for buffer in buffers]
+def _after(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return what is left of `views` without their first `count` bytes."""
+    left = list(views)
+    while left and count >= left[0].nbytes:
+        count -= left.pop(0).nbytes
+    if left and count:
+        left[0] = left[0][count:]
+    return left
+
+
+def _write_all(descriptor: int, offset: int, views: Sequence[memoryview]) -> int:
+    """Write all of `views` at `offset`, however often it takes; return the offset after them."""
+    left = list(views)
     while left:
         count = os.pwritev(descriptor, left, offset)
         offset += count
-        while left and count >= left[0].nbytes:
-            count -= left.pop(0).nbytes
-        if left and count:
-            left[0] = left[0][count:]
+        left = _after(left, count)
     return offset

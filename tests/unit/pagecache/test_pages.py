@@ -13,6 +13,7 @@ import trio.testing
 from bucketfs.errors import NoSpace
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
+from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.extents import Extent, Kind
 from bucketfs.pagecache.pages import SMALL_BYTES, Pages
 from bucketfs.pagecache.room import Room
@@ -25,7 +26,7 @@ class SlowSpill(SpillFile):
     """A spill file whose writes wait until they are let go."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, Stages())
         self.go = threading.Event()
         self.go.set()
         self.failure: Exception | None = None
@@ -235,7 +236,7 @@ async def test_written_bytes_leave_memory_to_readers(room):
 async def test_clean_bytes_are_dropped_oldest_first(room, tmp_path):
     kept = []
     for number in range(3):
-        pages = Pages(room, SpillFile(tmp_path / f"{number}"), trio.CapacityLimiter(1))
+        pages = Pages(room, SpillFile(tmp_path / f"{number}", Stages()), trio.CapacityLimiter(1))
         pages.write_now(0, bytes(100 * KIB))
         pages.settle([(0, 100 * KIB)], 200 * KIB)
         kept.append(pages)

@@ -9,11 +9,12 @@ import pytest
 
 from bucketfs.errors import CacheDirectoryError, NoSpace
 from bucketfs.pagecache.bodies import BLOCK_BYTES, Hole, SourcesBody, Spilled
+from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.spill import MAX_VECTORS, SpillFile
 
 
 def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path):
-    spill = SpillFile(tmp_path / "a.spill")
+    spill = SpillFile(tmp_path / "a.spill", Stages())
     assert not spill.path.exists()
     spill.write(5000, [b"one", memoryview(b"two")])
     spill.write(0, [b"x"] * (MAX_VECTORS * 2 + 1))
@@ -27,6 +28,36 @@ def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path):
     spill.discard()
 
 
+@pytest.mark.parametrize("first", [0, 4096, 5000])
+@pytest.mark.parametrize("sizes", [[1 << 20], [1 << 20, 5], [3000, 1 << 20, 0, 7 << 20, 4095]])
+def test_large_writes_past_the_page_cache_meet_small_ones(tmp_path, first, sizes):
+    spill = SpillFile(tmp_path / "a.spill", Stages())
+    expected = bytearray(os.urandom(first + sum(sizes) + 100))
+    spill.write(0, [bytes(expected)])
+    offset, buffers = first, [os.urandom(size) for size in sizes]
+    for buffer in buffers:
+        expected[offset : offset + len(buffer)] = buffer
+        offset += len(buffer)
+    spill.write(first, buffers)
+    spill.write(offset - 1, [b"!"])
+    expected[offset - 1 : offset] = b"!"
+    assert spill.read(0, len(expected)) == expected
+    spill.discard()
+
+
+def test_a_disk_without_direct_writes_is_written_as_usual(tmp_path, monkeypatch):
+    def refusing(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not aligned")
+
+    monkeypatch.setattr(os, "pwrite", refusing)
+    spill = SpillFile(tmp_path / "a.spill", Stages())
+    data = os.urandom(2 << 20)
+    spill.write(0, [data])
+    spill.write(len(data), [data])
+    assert spill.read(0, 2 * len(data)) == data * 2
+    spill.discard()
+
+
 def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
     whole = os.pwritev
 
@@ -34,7 +65,7 @@ def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
         return whole(descriptor, [buffers[0][:2]], offset)
 
     monkeypatch.setattr(os, "pwritev", short)
-    spill = SpillFile(tmp_path / "a.spill")
+    spill = SpillFile(tmp_path / "a.spill", Stages())
     spill.write(3, [b"hello", b"", b"world"])
     assert spill.read(3, 10) == b"helloworld"
     spill.discard()
@@ -48,14 +79,14 @@ def test_a_full_disk_is_told_from_a_broken_one(tmp_path, monkeypatch, code, expe
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "pwritev", failing)
-    spill = SpillFile(tmp_path / "a.spill")
+    spill = SpillFile(tmp_path / "a.spill", Stages())
     with pytest.raises(expected, match=r"a\.spill"):
         spill.write(0, [b"x"])
     spill.discard()
 
 
 def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path):
-    spill = SpillFile(tmp_path / "a.spill")
+    spill = SpillFile(tmp_path / "a.spill", Stages())
     spill.write(0, [b"abc"])
     with pytest.raises(CacheDirectoryError, match="shorter"):
         spill.read(0, 4)
@@ -63,7 +94,7 @@ def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path):
 
 
 def test_a_body_yields_its_sources_in_order_and_again(tmp_path):
-    spill = SpillFile(tmp_path / "a.spill")
+    spill = SpillFile(tmp_path / "a.spill", Stages())
     spilled = b"s" * (BLOCK_BYTES + 3)
     spill.write(10, [spilled])
     hole = BLOCK_BYTES * 2 + 1
