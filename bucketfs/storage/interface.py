@@ -146,6 +146,16 @@ class Capabilities:
     part_copy: bool = False
     move: bool = False
     copy_replaces_metadata: bool = True
+    keeps_metadata: bool = True
+    """What is written beside an object's bytes comes back with it."""
+    server_copy: bool = True
+    """`copy` stays with the store; else the bytes come here and are sent again."""
+    ranged_read: bool = True
+    """A range is fetched alone; else the object is fetched whole for it."""
+    delimited_listing: bool = True
+    """A directory is listed alone; else all that is below it is walked over."""
+    part_upload: bool = True
+    """Parts are sent when they are given; else they are kept here until `commit`."""
     conditional_write: bool = False
     """`write` and `commit` check their precondition atomically; else as close as can be."""
     batch_delete: int = 1

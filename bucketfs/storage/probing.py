@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -38,6 +38,9 @@ CLOCK_TOLERANCE_S = 60.0
 
 _CONTENT = b"written by bucketfs probe; it may be deleted\n"
 _METADATA = {"bucketfs-probe": "1"}
+_NO_METADATA = "modes, owners, times and xattrs are forgotten with the next listing"
+_NO_LINKS = "a symlink is ENOTSUP: nothing would tell it from a file"
+_ENDLESS = 1 << 60
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 T = TypeVar("T")
 
@@ -83,6 +86,18 @@ class Findings:
 
 _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
+        "ranged read",
+        "ranged_read",
+        "a read fetches no more than it needs",
+        "the first read fetches the file whole to the local disk; later ones read there",
+    ),
+    (
+        "part upload",
+        "part_upload",
+        "a large file is sent while it is being written",
+        "a large file is kept on the local disk, and sent whole when it is closed",
+    ),
+    (
         "part copy",
         "part_copy",
         "of a file that grew or changed only the new parts are sent, the rest is copied",
@@ -93,6 +108,12 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "append",
         "what was appended is saved as any other edit",
         "what was appended is saved as any other edit",
+    ),
+    (
+        "copy",
+        "server_copy",
+        "a copy costs no traffic here",
+        "a copy fetches the file and sends it again",
     ),
     (
         "move",
@@ -119,6 +140,12 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "links are small objects, as s3fs makes them",
     ),
     (
+        "folder listing",
+        "delimited_listing",
+        "ls asks for the names in its directory",
+        "ls walks over all that is below its directory, at any depth",
+    ),
+    (
         "ordered listing",
         "listing_is_ordered",
         "a large directory is shown while it is listed",
@@ -127,6 +154,13 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
 )
 """Name, field of `Capabilities`, what a mount does where it is so, and where it is not."""
 
+_WITHOUT_COPY: Mapping[str, str] = {
+    "part copy": "a file that grew or changed is fetched as far as needed, and sent whole",
+    "move": "a rename fetches each file, sends it again, then deletes",
+    "metadata by copy": "chmod, chown and touch fetch the file and send it again",
+}
+"""What these cost where the store does not even copy."""
+
 
 def abilities(capabilities: Capabilities) -> tuple[Ability, ...]:
     """Return what a store of these capabilities means for a mount, in the order to be read."""
@@ -134,6 +168,10 @@ def abilities(capabilities: Capabilities) -> tuple[Ability, ...]:
     for name, field, with_it, without in _MEANINGS:
         is_native = bool(getattr(capabilities, field))
         words = with_it if is_native else without
+        if name in _WITHOUT_COPY and not capabilities.server_copy:
+            is_native, words = False, _WITHOUT_COPY[name]
+        if name == "symlink" and not capabilities.keeps_metadata:
+            words = _NO_LINKS
         found.append(Ability(name, "yes" if is_native else "no", words))
     return (*found, *_amounts(capabilities))
 
@@ -150,14 +188,22 @@ def _amounts(has: Capabilities) -> Iterator[Ability]:
         yield Ability("checksum", has.checksum, "uploads are compared with it")
     else:
         yield Ability("checksum", "no", "the transport's own checks")
-    beyond = "; files over 5 TiB need a larger part_size=" if has.max_object > 5 << 40 else ""
+    is_by_parts = 5 << 40 < has.max_object < _ENDLESS
+    beyond = "; files over 5 TiB need a larger part_size=" if is_by_parts else ""
     yield Ability("largest object", _size(has.max_object), f"a larger file is EFBIG{beyond}")
     yield Ability("largest request", _size(has.max_write), "larger files go in parts")
-    yield Ability("largest copy", _size(has.max_copy), "larger objects are copied in parts")
+    if has.server_copy:
+        if has.max_copy < has.max_object:
+        yield Ability("largest copy", _size(has.max_copy), "larger objects are copied in parts")
+    else:
+        yield Ability("largest copy", "any size", "one request an object")
     parts = f"{_size(has.min_part)} to {_size(has.max_part)}, up to {has.max_parts}"
     yield Ability("parts", parts, "part_size= chooses within these")
     yield Ability("longest key", f"{has.max_key} bytes", "a longer path is ENAMETOOLONG")
-    yield Ability("metadata", f"{has.max_metadata} bytes", "more attributes are ENOSPC")
+    if has.keeps_metadata:
+        yield Ability("metadata", f"{has.max_metadata} bytes", "more attributes are ENOSPC")
+    else:
+        yield Ability("metadata", "no", _NO_METADATA)
 
 
 async def probe(store: ObjectStore) -> Findings:
@@ -230,6 +276,8 @@ class _Probe:
         )
         if bytes(buffer) != _CONTENT:
             raise ConfusedServer("other bytes came back than were written", key=self._key)
+        if not self._store.capabilities.keeps_metadata:
+            return
         if not _METADATA.items() <= (info.metadata or {}).items():
             raise ConfusedServer("the metadata that was written did not come back", key=self._key)
 
@@ -265,6 +313,8 @@ class _Probe:
 
 
 def _size(count: int) -> str:
+    if count >= _ENDLESS:
+        return "unlimited"
     for unit, bits in _UNITS:
         if count >= 1 << bits:
             return f"{count / (1 << bits):.4g} {unit}"

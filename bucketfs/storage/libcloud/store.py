@@ -78,6 +78,11 @@ class LibcloudStore:
         """What `StorageDriver` has: next to nothing but whole objects."""
         return Capabilities(
             copy_replaces_metadata=self._traits.keeps_metadata,
+            keeps_metadata=self._traits.keeps_metadata,
+            server_copy=False,
+            ranged_read=self._traits.has_ranges,
+            delimited_listing=False,
+            part_upload=False,
             max_object=self._traits.max_object,
             max_write=self._traits.max_write,
             min_part=1,

@@ -32,6 +32,18 @@ def test_a_folder(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*probe*") if path.is_file()] == []
 
 
+def test_a_driver_that_keeps_no_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "box").mkdir()
+    monkeypatch.setenv("LIBCLOUD_KEY", str(tmp_path))
+    done = run("libcloud+local://box", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = {ability["name"]: ability for ability in json.loads(done.stdout)["abilities"]}
+    lacking = ("metadata", "symlink", "ranged read", "part upload", "copy", "folder listing")
+    assert [told[name]["native"] for name in lacking] == ["no"] * len(lacking)
+    assert "forgotten" in told["metadata"]["mount"]
+    assert list((tmp_path / "box").iterdir()) == []
+
+
 def test_json() -> None:
     done = run("memory://name", "--json")
     document = json.loads(done.stdout)
@@ -66,11 +78,14 @@ def test_a_failure_is_one_line(
     assert words in done.stderr
 
 
-def found(monkeypatch: pytest.MonkeyPatch, *rights: Right, **others: object) -> None:
+def found(
+    monkeypatch: pytest.MonkeyPatch,
+    *rights: Right,
+    skew_s: float | None = 0.0,
+    left_key: str | None = None,
+) -> None:
     """Let the next probe find this."""
-    findings = Findings(
-        rights, abilities(Capabilities()), skew_s=others.pop("skew_s", 0.0), **others
-    )  # type: ignore[arg-type]
+    findings = Findings(rights, abilities(Capabilities()), skew_s, left_key)
     monkeypatch.setattr(probing, "_found", lambda settings: findings)
 
 

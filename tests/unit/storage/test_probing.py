@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -18,6 +19,8 @@ from bucketfs.storage.interface import (
 from bucketfs.storage.memory import MemoryStore
 from bucketfs.storage.probing import Findings, abilities, probe
 from tests.unit.storage.failing import Failing
+
+T = TypeVar("T")
 
 
 def verdicts(findings: Findings) -> dict[str, str]:
@@ -51,6 +54,15 @@ def refusing(*operations: str) -> Failing:
         (Capabilities(copy_replaces_metadata=False), "metadata by copy", "no", "again"),
         (Capabilities(max_object=48_828 << 30), "largest object", "47.68 TiB", "EFBIG"),
         (Capabilities(), "parts", "5 MiB to 5 GiB, up to 10000", "part_size="),
+        (Capabilities(ranged_read=False), "ranged read", "no", "fetches the file whole"),
+        (Capabilities(part_upload=False), "part upload", "no", "kept on the local disk"),
+        (Capabilities(server_copy=False), "copy", "no", "sends it again"),
+        (Capabilities(server_copy=False), "move", "no", "fetches each file"),
+        (Capabilities(server_copy=False), "metadata by copy", "no", "fetch the file"),
+        (Capabilities(delimited_listing=False), "folder listing", "no", "at any depth"),
+        (Capabilities(keeps_metadata=False), "metadata", "no", "forgotten"),
+        (Capabilities(keeps_metadata=False), "symlink", "no", "ENOTSUP"),
+        (Capabilities(max_object=1 << 60), "largest object", "unlimited", "EFBIG"),
         (Capabilities(max_key=750), "longest key", "750 bytes", "ENAMETOOLONG"),
     ],
 )
@@ -65,14 +77,14 @@ def test_what_a_capability_means(
 def test_every_capability_is_told() -> None:
     """A new field of `Capabilities` changes what the probe says, or this test fails."""
     plain = Capabilities()
-    changes = {name: not value for name, value in fields_of(plain, bool).items()}
+    changes: dict[str, Any] = {name: not value for name, value in fields_of(plain, bool).items()}
     changes |= {name: value // 2 + 7 for name, value in fields_of(plain, int).items()}
     changes["checksum"] = "md5"
     for name, value in changes.items():
         assert abilities(replace(plain, **{name: value})) != abilities(plain), name
 
 
-def fields_of(capabilities: Capabilities, kind: type) -> dict[str, int]:
+def fields_of(capabilities: Capabilities, kind: type[T]) -> dict[str, T]:
     values = {name: getattr(capabilities, name) for name in Capabilities.__slots__}
     return {name: value for name, value in values.items() if type(value) is kind}
 
@@ -173,6 +185,21 @@ class Wrong(Failing):
         if self._fault == "clock":
             info = replace(info, modified_ns=info.modified_ns + 1200 * 10**9)
         return info
+
+
+class Plain(MemoryStore):
+    """Keeps bytes only, and says so."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a memory has, without metadata."""
+        return replace(super().capabilities, keeps_metadata=False)
+
+
+async def test_metadata_that_a_store_does_not_keep_are_not_missed() -> None:
+    findings = await probe(Wrong(Plain("b"), "metadata"))
+    assert findings.missing() == []
+    assert any(found.name == "metadata" and found.native == "no" for found in findings.abilities)
 
 
 @pytest.mark.parametrize("fault", ["bytes", "metadata"])
