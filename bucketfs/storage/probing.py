@@ -194,9 +194,10 @@ def _amounts(has: Capabilities) -> Iterator[Ability]:
     yield Ability("largest request", _size(has.max_write), "larger files go in parts")
     if has.server_copy:
         if has.max_copy < has.max_object:
-        yield Ability("largest copy", _size(has.max_copy), "larger objects are copied in parts")
-    else:
-        yield Ability("largest copy", "any size", "one request an object")
+            size, words = _size(has.max_copy), "larger objects are copied in parts"
+        else:
+            size, words = "any size", "one request an object"
+        yield Ability("largest copy", size, words)
     parts = f"{_size(has.min_part)} to {_size(has.max_part)}, up to {has.max_parts}"
     yield Ability("parts", parts, "part_size= chooses within these")
     yield Ability("longest key", f"{has.max_key} bytes", "a longer path is ENAMETOOLONG")
