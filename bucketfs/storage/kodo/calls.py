@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bucketfs.errors import (
@@ -154,6 +154,11 @@ class Calls:
                 "GET", host.origin, target, host.name, headers, None, _only_success(intake)
             )
             return await self._send(request, operation, key, None)
+
+    async def sources(self, operation: str) -> Sequence[str]:
+        """Return the download domains that Kodo itself gave the bucket. Raises: as above."""
+        with _told(operation, None):
+            return await self._hosts.sources((await self._get_signer()).access_key)
 
     async def _send(
         self,

@@ -39,6 +39,7 @@ class Host:
 class _Region:
     name: str
     hosts: Mapping[str, Sequence[str]]
+    sources: Sequence[str]
     good_until_s: float
 
 
@@ -88,6 +89,16 @@ class Hosts:
         if self._endpoint is not None:
             return Host(self._endpoint.origin, domain)
         return Host(f"{self.scheme}://{domain}", domain)
+
+    async def sources(self, access_key: str) -> Sequence[str]:
+        """Return the region's own download domains of this bucket; none behind an endpoint.
+
+        They are the `io_src` of the answer, from which Qiniu's own SDKs for Go and Hadoop read
+        where nobody names a domain. Raises: as `of`.
+        """
+        if self._endpoint is not None:
+            return ()
+        return (await self._known_region(access_key)).sources
 
     def failed(self, service: Service) -> None:
         """Say that the host of `service` did not answer: the next one is asked from now on."""
@@ -142,7 +153,8 @@ def _parse_region(body: bytes) -> _Region:
             for service in ("up", "rs", "rsf", "uc")
             if service in found
         }
+        sources = tuple(str(name) for name in found.get("io_src", {}).get("domains") or ())
         age_s = max(_SHORTEST_S, float(found.get("ttl", 0)))
-        return _Region(str(found["region"]), hosts, trio.current_time() + age_s)
-    except (ValueError, KeyError, IndexError, TypeError) as exc:
+        return _Region(str(found["region"]), hosts, sources, trio.current_time() + age_s)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as exc:
         raise ConfusedServer("the answer about the bucket's region makes no sense") from exc

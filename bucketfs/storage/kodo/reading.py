@@ -37,6 +37,8 @@ class _Behind(Exception):
 class Reader:
     """Reads ranges of objects. `domain` None: the first good one of those bound to the bucket.
 
+    Where there is none, the bytes come from the source domain that Kodo gave the bucket, and where
+    Kodo names none, from a bound one of those for trying it out.
     `stat` may raise ObjectArchived or AccessDenied where an object cannot be read.
     """
 
@@ -117,7 +119,8 @@ class Reader:
         response = await self._calls.manage("uc", operation, None, target)
         domains = [str(name) for name in parse_list(response.body)]
         usable = [name for name in domains if name and not name.startswith(".")]
-        usable.sort(key=lambda name: name.endswith(_TRIAL_DOMAINS))
+        lasting = [name for name in usable if not name.endswith(_TRIAL_DOMAINS)]
+        usable = lasting or [*await self._calls.sources(operation), *usable]
         if not usable:
             raise ConfigurationError(
                 f"the bucket {self._calls.bucket!r} has no download domain: bind one to it, or say "

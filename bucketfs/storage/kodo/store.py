@@ -59,6 +59,7 @@ _CAPABILITIES = Capabilities(
     max_write=1 << 30,
     min_part=1 << 20,
     max_part=1 << 30,
+    max_copy=10 << 40,  # Kodo copies and moves by name, whatever the size.
     # What does not fit Kodo's alphabet grows by a third: 1024 bytes then still suffice.
     max_metadata=720,
     max_key=MAX_KEY_BYTES,
@@ -69,7 +70,7 @@ _CAPABILITIES = Capabilities(
 class KodoStore:
     """One bucket. `endpoint` stands for all of Kodo's hosts; `aclose` closes `client` too.
 
-    `domain` is where downloads come from (None: one that is bound to the bucket). `file_type` and
+    `domain` is where downloads come from (None: see `Reader`). `file_type` and
     `traffic_limit_bytes_s` are of what is uploaded. `uc_hosts` know where the bucket's hosts are (a
     private Kodo has its own). Raises (the constructor): ConfigurationError.
     """

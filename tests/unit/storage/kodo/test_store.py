@@ -33,6 +33,7 @@ from bucketfs.storage.interface import (
 from bucketfs.storage.kodo.opening import open_kodo
 from bucketfs.storage.kodo.store import KodoStore
 from bucketfs.storage.location import StoreOptions, parse_url
+from bucketfs.storage.probing import abilities
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials_kodo import KodoCredentials
 from tests.contract.asking import LABELLED, PLAIN, get, put
@@ -358,6 +359,40 @@ async def test_a_bucket_without_a_domain(store: KodoStore, sdk: Sdk) -> None:
     domains("x.bkt.clouddn.com", sdk.domain)
     await put(store, "a", b"x")
     assert await get(store, "a") == b"x"
+
+
+async def test_a_bucket_without_a_lasting_domain_is_read_from_its_source(sdk: Sdk) -> None:
+    place = sdk.server.endpoint.partition("://")[2]
+    bound: list[str] = []
+
+    def refuse(ask: Ask) -> Answer | None:
+        if ask.target.startswith("/v2/domains"):
+            return json_answer(200, bound)
+        if ask.host == place and "e=" in ask.target:  # The place is the source domain, too.
+            return Answer(b"hello", headers={"ETag": f'"{qetag(b"hello")}"'})
+        return None
+
+    def spoil(ask: Ask, answer: Answer) -> Answer:
+        if not ask.target.startswith("/v4/query"):
+            return answer
+        found = json.loads(answer.get_data())
+        found["hosts"][0]["io_src"] = {"domains": [place]}
+        return json_answer(200, found)
+
+    sdk.server.knobs.refuse, sdk.server.knobs.spoil = refuse, spoil
+    for domains in ([], ["x.bkt.clouddn.com"]):
+        bound[:] = domains
+        store = opened_by_query(sdk, uc_hosts=[place])
+        await store.check()
+        await put(store, "a", b"hello")
+        assert await get(store, "a") == b"hello"
+        await store.aclose()
+    sdk.server.knobs.reset()
+
+
+async def test_any_size_is_copied_in_one_request(store: KodoStore) -> None:
+    told = {ability.name: ability for ability in abilities(store.capabilities)}
+    assert (told["largest copy"].native, told["part copy"].native) == ("any size", "no")
 
 
 async def test_refusals_at_the_check(store: KodoStore, sdk: Sdk) -> None:
