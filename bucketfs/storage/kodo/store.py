@@ -38,6 +38,7 @@ from bucketfs.storage.kodo.metadata import STORAGE_CLASSES, content_type_of, fie
 from bucketfs.storage.kodo.preconditions import Guard
 from bucketfs.storage.kodo.qetag import crc32_and_qetag
 from bucketfs.storage.kodo.reading import Reader
+from bucketfs.storage.kodo.records import UploadRecord
 from bucketfs.storage.kodo.upload import KodoUpload, begin_upload
 from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.client import HttpClient
@@ -204,6 +205,23 @@ class KodoStore:
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> KodoUpload:
         """Begin an upload in parts."""
         return await begin_upload(self._calls, self._guard, self.stat, key, attributes)
+
+    def resume_upload(
+        self, key: str, attributes: ObjectAttributes, record: UploadRecord
+    ) -> KodoUpload:
+        """Return the upload that another client began and `record`ed; nothing is asked yet.
+
+        `list_parts` tells what the server has of it, `commit` ends it, `abort` drops it. Raises:
+        NotSupported (v1: its blocks cannot be listed, and v2 cannot take them over).
+        """
+        check_key(key, "resume_upload")
+        if record.upload_id is None:
+            raise NotSupported(
+                "blocks of resumable upload v1 cannot be gone on with; they end by themselves",
+                key=key,
+                operation="resume_upload",
+            )
+        return KodoUpload(self._calls, self._guard, self.stat, key, attributes, record.upload_id)
 
     async def copy(
         self,
