@@ -176,6 +176,7 @@ class Content:
                 self._changed_ranges = None
                 raise
             # ATOMIC: to the end of `_settle`.
+            self._shared.sender.relief.forget(self._pages)
             self._settle(saved.info, snapshot.size, changes)
         await self._pages.drop_spill()
         return saved
@@ -212,6 +213,7 @@ class Content:
         """
         if self._stream is not None:
             self._drop_stream()
+        self._shared.sender.relief.forget(self._pages)
         async with self._save_lock:
             if self._base is not None:
                 self._base.retire()

@@ -68,10 +68,14 @@ class Pages:
         """
         count = len(data)
         while not self.write_now(offset, data):
-            if self._room.try_disk(count):
+            if self._room.is_being_relieved:
+                # Sent bytes make room in a moment; these would only have to be read back.
+                await self._room.wait_changed()
+            elif self._room.try_disk(count):
                 await self._write_to_disk(offset, data)
                 return
-            await self._room.wait_for_space(count)
+            else:
+                await self._room.wait_for_space(count)
 
     def truncate(self, size: int) -> None:
         """Make the file `size` bytes long; what is new reads as zeros."""
@@ -146,14 +150,12 @@ class Pages:
         Nothing else runs between the copy of the map and the first step of the caller's block.
         """
         token = object()
-        async with self._lock:
-            # ATOMIC: nobody is writing to the spill file now, and nobody will over these ranges.
-            extents = self.extents.copy(start, stop)
-            ranges = Ranges()
-            for extent in extents:
-                if extent.kind is Kind.SPILLED:
-                    ranges.add(extent.start, extent.stop)
-            self._pins[token] = ranges
+        if any(e.kind is Kind.SPILLED for e in self.extents.slices(start, min(stop, self.size))):
+            async with self._lock:
+                # ATOMIC: nobody is writing to the spill file now, nobody will over these ranges.
+                extents = self._pin(token, start, stop)
+        else:
+            extents = self._pin(token, start, stop)
         try:
             yield extents
         finally:
@@ -162,26 +164,25 @@ class Pages:
             self._unpinned = trio.Event()
 
     async def spill_range(self, start: int, stop: int) -> None:
-        """Move written bytes from memory to disk, as far as that is possible without waiting.
+        """Move written bytes from memory to disk, unless a frozen map stands in the way.
 
         Raises: NoSpace, CacheDirectoryError; the bytes are still in memory then.
         """
-        moving = [e for e in self.extents.slices(start, stop) if e.kind is Kind.DIRTY]
-        count = sum(extent.length for extent in moving)
-        if not count or self._lock.locked() or self._is_pinned(start, stop):
-            return
-        if not self._room.try_disk(count):
-            return
-        moved = 0
-        try:
-            async with self._lock:
+        async with self._lock:
+            stop = min(stop, self.size)
+            moving = [e for e in self.extents.slices(start, stop) if e.kind is Kind.DIRTY]
+            count = sum(extent.length for extent in moving)
+            if not count or self._is_pinned(start, stop) or not self._room.try_disk(count):
+                return
+            moved = 0
+            try:
                 for run in _runs(moving):
                     await self._in_thread(run[0].start, [extent.view() for extent in run])
                 # ATOMIC: to the end; what was written over meanwhile stays as it is now.
                 for extent in moving:
                     moved += self._to_spilled(extent)
-        finally:
-            self._room.give_disk(count - moved)
+            finally:
+                self._room.give_disk(count - moved)
 
     async def discard(self) -> None:
         """Forget everything and remove the spill file. Raises: CacheDirectoryError."""
@@ -257,6 +258,16 @@ class Pages:
                 self._release(self.extents.put(extent.start, extent.stop, Kind.SPILLED))
                 moved += extent.length
         return moved
+
+    def _pin(self, token: object, start: int, stop: int) -> Extents:
+        """Copy the map of a range and keep its bytes in the spill file until `token` is let go."""
+        extents = self.extents.copy(start, stop)
+        ranges = Ranges()
+        for extent in extents:
+            if extent.kind is Kind.SPILLED:
+                ranges.add(extent.start, extent.stop)
+        self._pins[token] = ranges
+        return extents
 
     def _is_pinned(self, start: int, stop: int) -> bool:
         return any(ranges.overlaps(start, stop) for ranges in self._pins.values())

@@ -7,7 +7,7 @@ an upload is under way that will free something, and gets `NoSpace` only when no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -44,6 +44,10 @@ class Room:
         """Bytes in spill files."""
         self.uploads = 0
         """Saves and parts under way, which may free bytes when they end."""
+        self.is_being_relieved = False
+        """Whether bytes that were sent are being moved to disk, which frees memory."""
+        self.when_short: Callable[[], None] = _do_nothing
+        """Called whenever bytes were taken and memory is short."""
         memory.add_reclaimer(self._reclaim)
 
     @property
@@ -66,6 +70,8 @@ class Room:
             if not self._memory.try_take(count):
                 return False
         self.memory_bytes += count
+        if self.is_short:
+            self.when_short()
         return True
 
     def give_memory(self, count: int) -> None:
@@ -104,6 +110,15 @@ class Room:
             f"{self.disk_bytes} of disk): close or sync files, or mount with more memory= or disk="
         )
 
+    async def wait_changed(self) -> None:
+        """Return when some bytes were given back, or an upload or a relief has ended."""
+        await self._changed.wait()
+
+    def relieved(self) -> None:
+        """Say that nothing more is being moved to disk."""
+        self.is_being_relieved = False
+        self._wake()
+
     @contextmanager
     def uploading(self) -> Iterator[None]:
         """Count one upload under way."""
@@ -137,3 +152,7 @@ class Room:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def _do_nothing() -> None:
+    """Stand in for whoever wants to know that memory is short."""

@@ -16,6 +16,7 @@ from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
 from bucketfs.pagecache.extents import Extent, Extents, Kind
 from bucketfs.pagecache.planner import CopyPart, Grid, Multipart, Put, UploadPart, plan
+from bucketfs.pagecache.relief import Relief
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
 from bucketfs.storage.interface import (
@@ -94,6 +95,7 @@ class Sender:
         self.store = store
         self.grid = grid
         self.room = room
+        self.relief = Relief(room, nursery)
         self._nursery = nursery
         self._concurrency = concurrency
         self._parts = trio.CapacityLimiter(concurrency)

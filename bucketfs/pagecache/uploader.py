@@ -11,7 +11,7 @@ from collections import Counter
 
 import trio
 
-from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
+from bucketfs.errors import BucketfsError
 from bucketfs.pagecache.extents import Kind
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.planner import UploadPart
@@ -158,15 +158,7 @@ class Stream:
             part = await self._sender.send_part(upload, UploadPart(number, start, stop), snapshot)
         if self._touches[number] == touches:
             self._parts[number] = part
-        if self._sender.room.is_short:
-            await self._make_room(start, stop)
-
-    async def _make_room(self, start: int, stop: int) -> None:
-        """Move a sent part to disk; where that fails the bytes just stay in memory."""
-        try:
-            await self._pages.spill_range(start, stop)
-        except (NoSpace, CacheDirectoryError) as exc:
-            log.warning("sent bytes stay in memory: %s", exc)
+        self._sender.relief.offer(self._pages, start, stop)
 
     def _fail(self, failure: Exception) -> None:
         """Stop streaming; a failure that is not ours is a bug and is logged whole."""
