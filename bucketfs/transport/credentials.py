@@ -7,7 +7,6 @@ five minutes earlier. Secrets appear in no repr, log or exception.
 
 from __future__ import annotations
 
-import configparser
 import json
 import shlex
 import subprocess
@@ -17,19 +16,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import trio
 
 from bucketfs.errors import ConfigurationError, ConfusedServer, Transient
-from bucketfs.transport.client import HttpClient
-from bucketfs.transport.exchange import Request, Response
+from bucketfs.transport.instance_metadata import MetadataService
+from bucketfs.transport.key_files import ini_sections, read_keys
 
 _EARLY_S = 300.0
 """Keys are renewed this long before they expire (the SDKs: 10 to 15 minutes)."""
 _YOUNG_S = 30.0
 """Keys younger than this are not fetched again on a refusal: the refusal has another reason."""
-_METADATA_TIMEOUT_S = 2.0
 _PROCESS_TIMEOUT_S = 60.0
 _INSTANCE = "http://169.254.169.254"
 _CONTAINER = "http://169.254.170.2"
@@ -145,23 +142,8 @@ class ProfileFiles:
         return {**(config or {}), **(credentials or {})}
 
     def _section(self, path: Path, names: list[str]) -> dict[str, str] | None:
-        parser = configparser.RawConfigParser(default_section="\0", strict=False)
-        try:
-            parser.read_string(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except PermissionError as exc:
-            raise ConfigurationError(f"{path} may not be read") from exc
-        except (OSError, ValueError, configparser.Error) as exc:
-            # The parser's text quotes the line, which may hold a secret: keep it out, and out of
-            # the chained exception too.
-            raise ConfigurationError(
-                f"{path} is not a valid AWS file ({type(exc).__name__})"
-            ) from None
-        for name in names:
-            if parser.has_section(name):
-                return dict(parser.items(name))
-        return None
+        sections = read_keys(path, ini_sections, "AWS file") or {}
+        return next((dict(sections[name]) for name in names if name in sections), None)
 
 
 class CredentialChain(RenewedCredentials):
@@ -181,7 +163,7 @@ class CredentialChain(RenewedCredentials):
         self._environment = environment
         self._files = ProfileFiles(environment, profile)
         self._has_profile = profile is not None
-        self._metadata = _MetadataService(environment) if allow_metadata else None
+        self._metadata = _Machine(environment) if allow_metadata else None
         super().__init__(self._find)
 
     async def _find(self) -> Credentials:
@@ -220,17 +202,12 @@ class CredentialChain(RenewedCredentials):
         return None
 
 
-class _MetadataService:
+class _Machine:
     """The container's credential endpoint, or the instance's metadata service (IMDSv2)."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        # A client of its own: short timeouts, and no proxy between a machine and itself.
-        self._client = HttpClient(
-            concurrency=1,
-            connect_timeout_s=_METADATA_TIMEOUT_S,
-            timeout_s=_METADATA_TIMEOUT_S,
-            is_environment_trusted=False,
-        )
+        self._container = MetadataService("container credentials")
+        self._instance = MetadataService("instance metadata")
         self._environment = environment
 
     async def get(self) -> Credentials | None:
@@ -254,17 +231,15 @@ class _MetadataService:
                 raise ConfigurationError(f"{token_file} cannot be read: {exc.strerror}") from exc
         elif token := self._environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"):
             headers["Authorization"] = token
-        response = await self._ask("GET", url, headers)
-        if response.status != 200:
-            raise _metadata_refusal("container credentials", response)
-        return _from_json(response.body, "the container's credential endpoint", "Token")
+        answer = await self._container.get(url, headers)
+        return _from_json(answer, "the container's credential endpoint", "Token")
 
     async def _of_instance(self, origin: str) -> Credentials | None:
         try:
-            answer = await self._ask(
-                "PUT",
+            answer = await self._instance.ask(
                 f"{origin}/latest/api/token",
                 {"X-aws-ec2-metadata-token-ttl-seconds": "21600"},
+                "PUT",
             )
         except (Transient, ConfusedServer):
             return None  # Most machines that are no instances have no such address at all.
@@ -272,23 +247,14 @@ class _MetadataService:
             return None
         headers = {"X-aws-ec2-metadata-token": answer.body.decode("latin-1").strip()}
         folder = f"{origin}/latest/meta-data/iam/security-credentials/"
-        answer = await self._ask("GET", folder, headers)
-        if answer.status == 404 or not answer.body.strip():
+        answer = await self._instance.ask(folder, headers)
+        if answer.status == 404:
             return None  # An instance without a role.
-        if answer.status != 200:
-            raise _metadata_refusal("instance metadata", answer)
-        role = answer.body.decode("latin-1").split()[0]
-        answer = await self._ask("GET", folder + role, headers)
-        if answer.status != 200:
-            raise _metadata_refusal("instance metadata", answer)
-        return _from_json(answer.body, "the instance's metadata service", "Token")
-
-    async def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return await self._client.send(
-            Request(method, f"{parts.scheme}://{parts.netloc}", target, parts.netloc, headers)
-        )
+        roles = self._instance.checked(answer).decode("latin-1").split()
+        if not roles:
+            return None
+        keys = await self._instance.get(folder + roles[0], headers)
+        return _from_json(keys, "the instance's metadata service", "Token")
 
 
 def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
@@ -342,9 +308,3 @@ def _from_json(text: bytes, where: str, token_name: str) -> Credentials:
 def _seconds(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _metadata_refusal(service: str, response: Response) -> Exception:
-    if response.status >= 500 or response.status == 429:
-        return Transient(f"{service} answered {response.status}", throttled=response.status == 429)
-    return ConfigurationError(f"{service} answered {response.status}")

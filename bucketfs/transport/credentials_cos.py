@@ -7,17 +7,16 @@ repr, log or exception.
 
 from __future__ import annotations
 
-import configparser
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import trio
 
-from bucketfs.errors import ConfigurationError, ConfusedServer, Transient
-from bucketfs.transport.client import HttpClient
+from bucketfs.errors import ConfigurationError
 from bucketfs.transport.credentials import Credentials, RenewedCredentials
-from bucketfs.transport.exchange import Request, Response
+from bucketfs.transport.instance_metadata import MetadataService
+from bucketfs.transport.key_files import ini_sections, read_keys
 
 _VARIABLES = (
     ("COS_SECRET_ID", "COS_SECRET_KEY", ("COS_TOKEN",)),
@@ -27,7 +26,8 @@ _VARIABLES = (
         ("TENCENTCLOUD_SESSION_TOKEN", "TENCENTCLOUD_TOKEN"),
     ),
 )
-_METADATA_TIMEOUT_S = 2.0
+_KIND = "file of Tencent's"
+_SERVICE = "the instance's metadata service"
 _METADATA = "http://metadata.tencentyun.com"
 _ROLES = "/latest/meta-data/cam/security-credentials/"
 
@@ -89,50 +89,33 @@ class TencentFiles:
         Blocks shortly. Raises: ConfigurationError (a file is malformed or unreadable; a profile
         that was asked for by name is nowhere).
         """
-        found = _read(self._tccli, _parse_tccli) or _read(
-            self._sdk, lambda text: _parse_ini(text, self._profile)
+        found = read_keys(self._tccli, _parse_tccli, _KIND) or self._section(
+            self._sdk, self._profile
         )
         if not found and self._is_named:
             raise ConfigurationError(
                 f"there is no profile {self._profile!r} in {self._tccli} or {self._sdk}"
             )
-        return found or _read(self._coscmd, lambda text: _parse_ini(text, "common")) or {}
+        return found or self._section(self._coscmd, "common")
+
+    def _section(self, path: Path, name: str) -> Mapping[str, str]:
+        return (read_keys(path, ini_sections, _KIND) or {}).get(name, {})
 
 
 class _InstanceRole:
     """The metadata service of a CVM instance, which lends the keys of the instance's role."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        # A client of its own: short timeouts, and no proxy between a machine and itself.
-        self._client = HttpClient(
-            concurrency=1,
-            connect_timeout_s=_METADATA_TIMEOUT_S,
-            timeout_s=_METADATA_TIMEOUT_S,
-            is_environment_trusted=False,
-        )
+        self._service = MetadataService(_SERVICE)
         self._origin = environment.get("TENCENTCLOUD_METADATA_ENDPOINT") or _METADATA
 
     async def get(self) -> Credentials | None:
         """Return the role's keys, None where there is no such service or role."""
-        try:
-            answer = await self._ask(_ROLES)
-        except (Transient, ConfusedServer):
-            return None  # Most machines are no instances of Tencent's.
-        if answer.status != 200 or not answer.body.strip():
+        answer = await self._service.find(self._origin + _ROLES)
+        if answer is None:
             return None
         role = answer.body.decode("latin-1").split()[0]
-        answer = await self._ask(_ROLES + role)
-        if answer.status >= 500 or answer.status == 429:
-            raise Transient(f"the instance's metadata service answered {answer.status}")
-        if answer.status != 200:
-            raise ConfigurationError(
-                f"the instance's metadata service refused its role's keys ({answer.status})"
-            )
-        return _from_role(answer.body)
-
-    async def _ask(self, path: str) -> Response:
-        host = self._origin.partition("://")[2]
-        return await self._client.send(Request("GET", self._origin, path, host))
+        return _from_role(await self._service.get(self._origin + _ROLES + role))
 
 
 def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
@@ -166,32 +149,10 @@ def _from_role(text: bytes) -> Credentials:
         )
     except (ValueError, KeyError, TypeError) as exc:
         # The text holds the secret: neither it nor the parser's error may be seen.
-        raise ConfigurationError(
-            f"the instance's metadata service gave no valid keys ({type(exc).__name__})"
-        ) from None
-
-
-def _read(path: Path, parse: Callable[[str], Mapping[str, str]]) -> Mapping[str, str] | None:
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError as exc:
-        raise ConfigurationError(f"{path} may not be read") from exc
-    except (OSError, ValueError, AttributeError, configparser.Error) as exc:
-        # The parser's text quotes the line, which may hold a secret: it goes nowhere.
-        raise ConfigurationError(
-            f"{path} is not a valid file of Tencent's ({type(exc).__name__})"
-        ) from None
+        raise ConfigurationError(f"{_SERVICE} gave no valid keys ({type(exc).__name__})") from None
 
 
 def _parse_tccli(text: str) -> Mapping[str, str]:
     values = json.loads(text)
     names = {"secretId": "secret_id", "secretKey": "secret_key", "token": "token"}
     return {name: str(values[theirs]) for theirs, name in names.items() if values.get(theirs)}
-
-
-def _parse_ini(text: str, section: str) -> Mapping[str, str]:
-    parser = configparser.RawConfigParser(default_section="\0", strict=False)
-    parser.read_string(text)
-    return dict(parser.items(section)) if parser.has_section(section) else {}

@@ -31,14 +31,7 @@ def find_address(
     "virtual" with such an endpoint connects there and signs the bucket's host at BOS.
     Raises: ConfigurationError.
     """
-    if not _BUCKET.fullmatch(bucket):
-        raise ConfigurationError(
-            f"{bucket!r} is no bucket of BOS: 3 to 63 of a-z, 0-9 and - (none at the ends)"
-        )
-    region = region or DEFAULT_REGION
-    if not _REGION.fullmatch(region):
-        raise ConfigurationError(f"{region!r} is no region of BOS (as bj, gz, su)")
-    service = f"{region}.{_DOMAIN}"
+    service = f"{_checked_region(bucket, region)}.{_DOMAIN}"
     endpoint = endpoint or service
     parts = urlsplit(endpoint if "://" in endpoint else f"{scheme or 'https'}://{endpoint}")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.query or parts.username:
@@ -47,22 +40,29 @@ def find_address(
         )
     base = encode_path(parts.path.rstrip("/"))
     host = parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme])
-    is_virtual = addressing == "virtual" or (
-        addressing == "auto" and not _is_machine(parts.hostname)
-    )
-    if not is_virtual:
-        return Address(
-            f"{parts.scheme}://{parts.netloc}", host, f"{base}/{encode_path(bucket)}", False
-        )
-    if _is_machine(parts.hostname):
+    is_machine = _is_machine(parts.hostname)
+    if addressing == "path" or (addressing == "auto" and is_machine):
+        base = f"{base}/{encode_path(bucket)}"
+        return Address(f"{parts.scheme}://{parts.netloc}", host, base, False)
+    if is_machine:
         return Address(f"{parts.scheme}://{parts.netloc}", f"{bucket}.{service}", base, False)
     is_service = parts.hostname.endswith(f".{_DOMAIN}")
     is_of_bucket = parts.hostname.startswith(f"{bucket}.") and (
         not is_service or parts.hostname.count(".") > service.count(".")
     )
-    if not is_of_bucket:
-        host = f"{bucket}.{host}"
+    host = host if is_of_bucket else f"{bucket}.{host}"
     return Address(f"{parts.scheme}://{host}", host, base, is_service)
+
+
+def _checked_region(bucket: str, region: str | None) -> str:
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigurationError(
+            f"{bucket!r} is no bucket of BOS: 3 to 63 of a-z, 0-9 and - (none at the ends)"
+        )
+    region = region or DEFAULT_REGION
+    if not _REGION.fullmatch(region):
+        raise ConfigurationError(f"{region!r} is no region of BOS (as bj, gz, su)")
+    return region
 
 
 def _is_machine(host: str) -> bool:

@@ -19,13 +19,13 @@ class Address:
     """The address of one bucket.
 
     `origin` is where to connect; `host` what is sent and signed; `base_path` (encoded, without a
-    slash at its end) comes before `/key`. `is_amazon`: the service itself, whose promises hold.
+    slash at its end) comes before `/key`. `is_service`: the cloud itself, whose promises hold.
     """
 
     origin: str
     host: str
     base_path: str
-    is_amazon: bool
+    is_service: bool
 
     @property
     def is_safe_way(self) -> bool:
@@ -70,14 +70,14 @@ def find_address(bucket: str, endpoint: str | None, region: str, addressing: Add
         )
     host = parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme])
     base = encode_path(parts.path.rstrip("/"))
-    is_amazon = parts.hostname.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    is_service = parts.hostname.endswith((".amazonaws.com", ".amazonaws.com.cn"))
     is_virtual = addressing == "virtual" or (
-        addressing == "auto" and is_amazon and not ("." in bucket and parts.scheme == "https")
+        addressing == "auto" and is_service and not ("." in bucket and parts.scheme == "https")
     )
     if is_virtual:
         host = f"{bucket}.{host}"
     else:
         base = f"{base}/{encode_path(bucket)}"
     return Address(
-        f"{parts.scheme}://{host if is_virtual else parts.netloc}", host, base, is_amazon
+        f"{parts.scheme}://{host if is_virtual else parts.netloc}", host, base, is_service
     )

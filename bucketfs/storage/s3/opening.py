@@ -38,7 +38,7 @@ async def open_s3(location: StoreUrl, options: StoreOptions) -> S3Store:
         location.bucket,
         client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
         credentials=CredentialChain(
-            environment, profile=options.profile, allow_metadata=address.is_amazon
+            environment, profile=options.profile, allow_metadata=address.is_service
         ),
         endpoint=endpoint,
         region=region,

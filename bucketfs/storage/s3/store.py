@@ -70,10 +70,10 @@ class S3Store:
         self._calls = Calls(
             address, client=client, credentials=credentials, region=region, payload=payload
         )
-        self._guard = Guard(self.stat, is_native=address.is_amazon)
+        self._guard = Guard(self.stat, is_native=address.is_service)
         self._capabilities = Capabilities(
             part_copy=True,
-            conditional_write=address.is_amazon,
+            conditional_write=address.is_service,
             batch_delete=BATCH_KEYS,
         )
         self._copier = Copier(self._calls, self._guard, bucket, self._capabilities.max_copy)

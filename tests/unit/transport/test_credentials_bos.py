@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from werkzeug.wrappers import Response
 
 from bucketfs.errors import ConfigurationError
 from bucketfs.transport.credentials_bos import BosCredentials
+from tests.emulators.serving import Ask, Knobs, serving
 
 SECRET = "s3cr3t"
 VARIABLES = {"BCE_ACCESS_KEY_ID": "AK", "BCE_SECRET_ACCESS_KEY": SECRET}
@@ -33,19 +39,81 @@ async def test_the_file_of_bcecmd(tmp_path: Path) -> None:
     assert (found.access_key, found.secret_key, found.session_token) == ("AK", SECRET, None)
 
 
-async def test_what_was_renewed_in_the_file_is_read_after_a_refusal(tmp_path: Path) -> None:
+async def test_what_was_renewed_in_the_file_is_read_after_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     write(tmp_path, f"[Defaults]\nAk = AK\nSk = {SECRET}\nSts = old\n")
     source = BosCredentials({"HOME": str(tmp_path)})
     old = await source.get()
     assert await source.get() is old
+    assert not source.invalidate(old), "they have only just been read"
     write(tmp_path, f"[Defaults]\nAk = AK\nSk = {SECRET}\nSts = new\n")
     assert (await source.get()).session_token == "old"
+    now += 60
     assert source.invalidate(old)
     new = await source.get()
     assert new.session_token == "new"
     assert source.invalidate(old), "somebody else has renewed them meanwhile"
-    assert source.invalidate(new)
-    assert not source.invalidate(await source.get()), "the same keys are not tried for ever"
+    assert not source.invalidate(new), "the same keys are not read for each refusal"
+    now += 60
+    assert source.invalidate(new), "but again later"
+
+
+class Instance:
+    """The metadata service of a BCC instance, which gives new keys each time."""
+
+    def __init__(self, answer: Callable[[int], Response]) -> None:
+        self.environment: dict[str, str] = {}
+        self.knobs = Knobs()
+        self.count = 0
+        self._answer = answer
+
+    def make_bucket(self) -> str:
+        return ""
+
+    def answer(self, ask: Ask) -> Response:
+        assert ask.target == "/latest/meta-data/sts-credential"
+        self.count += 1
+        return self._answer(self.count)
+
+
+def keys(lifetime_s: float, secret_name: str) -> Callable[[int], Response]:
+    ends = datetime.fromtimestamp(time.time() + lifetime_s, UTC)
+    values = {"sessionToken": "T", "expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return lambda count: Response(
+        json.dumps({"accessKeyId": f"AK{count}", secret_name: SECRET, **values})
+    )
+
+
+@pytest.mark.parametrize("secret_name", ["secretAccessKey", "accessKeySecret"])
+async def test_the_role_of_an_instance(tmp_path: Path, secret_name: str) -> None:
+    home = {"HOME": str(tmp_path)}
+    with serving(Instance(keys(7200, secret_name))) as origin:
+        source = BosCredentials({**home, "BCE_METADATA_ENDPOINT": origin})
+        found = await source.get()
+        assert (found.access_key, found.secret_key, found.session_token) == ("AK1", SECRET, "T")
+        assert await source.get() is found
+    with serving(Instance(keys(60, secret_name))) as origin:
+        source = BosCredentials({**home, "BCE_METADATA_ENDPOINT": origin})
+        assert [(await source.get()).access_key for _ in range(2)] == ["AK1", "AK2"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Response("", 404), "no credentials found"),
+        (Response(f'{{"accessKeyId": "{SECRET}"}}'), "no valid keys"),
+        (Response(f"<html>{SECRET}</html>"), "no valid keys"),
+    ],
+)
+async def test_an_instance_without_keys(tmp_path: Path, answer: Response, said: str) -> None:
+    with serving(Instance(lambda count: answer)) as origin:
+        source = BosCredentials({"HOME": str(tmp_path), "BCE_METADATA_ENDPOINT": origin})
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            await source.get()
+    assert SECRET not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +132,7 @@ async def test_what_is_wrong_is_said_without_the_secret(
     if text is not None:
         write(tmp_path, text)
     with pytest.raises(ConfigurationError, match=said) as caught:
-        await BosCredentials({"HOME": str(tmp_path)}).get()
+        await BosCredentials({"HOME": str(tmp_path)}, allow_metadata=False).get()
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
 
