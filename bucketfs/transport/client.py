@@ -26,6 +26,9 @@ from bucketfs.transport.exchange import BrokenConnection, Request, Response, exc
 
 _log = logging.getLogger(__name__)
 
+WHAT_VERIFIES = "is the address right, and does REQUESTS_CA_BUNDLE name its authority?"
+"""What a person may ask where a certificate cannot be verified."""
+
 Sign = Callable[[Request], Mapping[str, str]]
 """Makes the headers of a request, in the worker thread (hashing a body takes milliseconds)."""
 
@@ -139,10 +142,9 @@ class HttpClient:
                 connection.connect()
             connection.sock.settimeout(self._timeout_s)
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            if _is_bad_certificate(exc):
+            if is_bad_certificate(exc):
                 raise ConfusedServer(
-                    f"the certificate of {pool.host} cannot be verified: {exc}; "
-                    "is the address right, and does REQUESTS_CA_BUNDLE name its authority?"
+                    f"the certificate of {pool.host} cannot be verified: {exc}; {WHAT_VERIFIES}"
                 ) from exc
             raise Transient(f"cannot connect to {pool.host}: {exc}", sent=False) from exc
 
@@ -163,7 +165,8 @@ class HttpClient:
         return pool
 
 
-def _is_bad_certificate(exc: BaseException | None) -> bool:
+def is_bad_certificate(exc: BaseException | None) -> bool:
+    """Return whether a certificate that cannot be verified is what `exc` came of."""
     while exc is not None:
         if isinstance(exc, ssl.SSLCertVerificationError):
             return True

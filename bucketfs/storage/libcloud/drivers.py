@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,9 +77,10 @@ def traits_of(provider: str, driver_class: Any) -> Traits:
 class Wire(LibcloudConnection):
     """Libcloud's HTTP connection, with what it lacks.
 
-    A timeout also for raw requests; empty files sent as such (they went chunked, which S3
-    refuses); bodies as they stand in the bucket, not unpacked; UTF-8 where no charset is said; no
-    entities in XML; an end to listings that ask for one page again and again.
+    A timeout, proxies and CA bundles of the environment also for raw requests; empty files sent as
+    such (they went chunked, which S3 refuses); bodies as they stand in the bucket, not unpacked;
+    UTF-8 where no charset is said; no entities in XML; an end to listings that ask for one page
+    again and again.
     """
 
     def __init__(self, host: str, port: int, secure: Any = None, **settings: Any) -> None:
@@ -88,6 +89,7 @@ class Wire(LibcloudConnection):
         self._asked: str | None = None
         session: Any = self.session
         self._timeout_s = session.timeout
+        self._merged_with_environment = session.merge_environment_settings
         self._send_plainly = session.send
         session.send = self._send
 
@@ -104,6 +106,7 @@ class Wire(LibcloudConnection):
             request.headers.pop("Transfer-Encoding", None)
             request.body, request.headers["Content-Length"] = b"", "0"
         settings.setdefault("timeout", self._timeout_s)
+        settings.update(self._connecting(request.url, settings))
         answer = self._send_plainly(request, **settings)
         self.answer = answer
         if settings.get("stream"):
@@ -114,6 +117,15 @@ class Wire(LibcloudConnection):
         if b"<!ENTITY" in answer.content:
             raise MalformedResponseError("the answer defines XML entities")
         return answer
+
+    def _connecting(self, url: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return how to connect; a CA bundle of the environment comes before Libcloud's own."""
+        proxies = settings.get("proxies") or {}
+        stream, verify, cert = (settings.get(name) for name in ("stream", "verify", "cert"))
+        found: dict[str, Any] = self._merged_with_environment(url, proxies, stream, True, cert)
+        if found["verify"] is True or verify is False:
+            found["verify"] = verify
+        return found
 
 
 def _is_empty_file(body: Any) -> bool:

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import urllib3
 from libcloud.common.exceptions import BaseHTTPError, RateLimitReachedError
 from libcloud.common.types import InvalidCredsError, LibcloudError, MalformedResponseError
 from libcloud.storage.types import (
@@ -31,6 +32,7 @@ from bucketfs.errors import (
 )
 from bucketfs.storage.libcloud.drivers import Lease
 from bucketfs.storage.s3.refusals import refusal
+from bucketfs.transport.client import WHAT_VERIFIES, is_bad_certificate
 from bucketfs.transport.exchange import Response
 
 _BY_CLASS: tuple[tuple[type[Exception], type[StorageError]], ...] = (
@@ -55,6 +57,11 @@ _BY_ERRNO: dict[int, type[StorageError]] = {
     errno.ENOTDIR: InvalidKey,
     errno.EISDIR: InvalidKey,
 }
+_NOT_CONNECTED = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+"""Nothing was sent yet; among them a name that cannot be resolved, which may be known later."""
 
 
 @contextmanager
@@ -101,14 +108,27 @@ def _by_class(
     for foreign, own in _BY_CLASS:
         if isinstance(exc, foreign):
             return own(_text(exc), key=key, operation=operation)
+    if is_bad_certificate(exc):
+        message = f"the certificate cannot be verified: {_reason(exc)}; {WHAT_VERIFIES}"
+        return ConfusedServer(message, key=key, operation=operation)
+    if isinstance(_reason(exc), _NOT_CONNECTED):
+        message = f"cannot connect: {_reason(exc)}"
+        return Transient(message, key=key, operation=operation, sent=False)
     if isinstance(exc, OSError):
         # Also everything that requests raises; it has no errno then.
         kind = _BY_ERRNO.get(exc.errno or 0, Transient)
-        return kind(exc.strerror or _text(exc), key=key, operation=operation)
+        return kind(exc.strerror or _text(_reason(exc)), key=key, operation=operation)
     if head is None and isinstance(exc, LibcloudError | BaseHTTPError):
         return Transient(_text(exc), key=key, operation=operation)  # a lock that was not to be had
     message = f"the driver did not understand the answer ({_text(exc)})"
     return ConfusedServer(message, key=key, operation=operation)
+
+
+def _reason(exc: Exception) -> Exception:
+    """Return what `exc` is about: around it, urllib3 tells the URL, which may hold a signature."""
+    inner = exc.args[0] if exc.args else None
+    reason = inner.reason if isinstance(inner, urllib3.exceptions.MaxRetryError) else None
+    return reason or exc
 
 
 def _text(exc: Exception) -> str:

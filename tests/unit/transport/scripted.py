@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
+
+STRANGER = Path(__file__).parent / "stranger.pem"
+"""Key and certificate of 127.0.0.1 that no authority vouches for."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +56,28 @@ def raw(data: bytes) -> Answer:
 
 
 class ScriptedServer:
-    """Gives the answers of `script` in order (the last again and again); keeps what it heard."""
+    """Gives the answers of `script` in order (the last again and again); keeps what it heard.
 
-    def __init__(self, *script: Answer, before_body: Answer | None = None) -> None:
+    `certificate`: speak TLS with this.
+    """
+
+    def __init__(
+        self,
+        *script: Answer,
+        before_body: Answer | None = None,
+        certificate: Path | None = None,
+    ) -> None:
         self.script = list(script)
         self.heard: list[Heard] = []
         self.connections = 0
         self._before_body = before_body
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
+        scheme = "http" if certificate is None else "https"
+        self.origin = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
@@ -94,6 +112,12 @@ class ScriptedServer:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                return
         with connection, connection.makefile("rb") as file, suppress(OSError):
             while line := file.readline():
                 method, target, _ = line.decode("latin-1").split()

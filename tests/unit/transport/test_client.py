@@ -15,7 +15,7 @@ from bucketfs.errors import ConfusedServer, Transient
 from bucketfs.storage.interface import BytesBody, MemorySink
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.exchange import Intake, Request, Response
-from tests.unit.transport.scripted import Heard, ScriptedServer, raw, reply
+from tests.unit.transport.scripted import STRANGER, Heard, ScriptedServer, raw, reply
 
 
 @asynccontextmanager
@@ -280,3 +280,13 @@ async def test_sinks_that_block_do_not_keep_other_requests_from_going() -> None:
             await trio.sleep(0.05)
             assert (await client.send(get(server))).body == b"data"
             is_free.set()
+
+
+async def test_a_certificate_of_a_stranger_is_told_at_once() -> None:
+    with ScriptedServer(reply(200, b"hello"), certificate=STRANGER) as server:
+        async with client_of() as client:
+            with pytest.raises(ConfusedServer, match="REQUESTS_CA_BUNDLE"):
+                await client.send(get(server))
+        client = HttpClient(verify=str(STRANGER), is_environment_trusted=False)
+        assert (await client.send(get(server))).body == b"hello"
+        await client.aclose()

@@ -52,10 +52,13 @@ def dispatched(**answers: Answer) -> Answer:
 
 @asynccontextmanager
 async def s3_box(
-    answer: Answer, provider: str = "s3", timeout_s: float = 5.0
+    answer: Answer,
+    provider: str = "s3",
+    timeout_s: float = 5.0,
+    certificate: Path | None = None,
 ) -> AsyncIterator[tuple[LibcloudStore, ScriptedServer]]:
     """Yield a store over Libcloud's S3 driver, and the server that it asks."""
-    with ScriptedServer(answer) as server:
+    with ScriptedServer(answer, certificate=certificate) as server:
         options = StoreOptions(
             endpoint=server.origin,
             region="us-east-1",

@@ -20,8 +20,11 @@ from bucketfs.errors import (
     Transient,
 )
 from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes, Version
+from bucketfs.storage.libcloud.opening import open_libcloud
+from bucketfs.storage.location import StoreOptions, parse_url
+from bucketfs.storage.retrying import Retrying
 from tests.unit.storage.libcloud.boxes import ETAG, FOUND, dispatched, listing, s3_box
-from tests.unit.transport.scripted import Answer, Heard, raw, reply
+from tests.unit.transport.scripted import STRANGER, Answer, Heard, raw, reply
 
 PLAIN = ObjectAttributes()
 
@@ -132,6 +135,47 @@ async def test_a_server_that_does_not_answer_in_time() -> None:
         with pytest.raises(Transient):
             await store.write("a", BytesBody(b"x"), PLAIN)
         assert time.monotonic() - began_s < 1.4
+
+
+async def test_a_certificate_of_a_stranger_is_not_tried_again() -> None:
+    async with s3_box(dispatched(), certificate=STRANGER) as (store, server):
+        with pytest.raises(ConfusedServer, match="does REQUESTS_CA_BUNDLE name its authority"):
+            await Retrying(store).around("check", None, store.check)
+        assert (server.connections, server.heard) == (1, [])
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+async def test_an_authority_of_the_environment_holds_for_every_request(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, str(STRANGER))
+    answers = dispatched(
+        list=reply(200, listing("a")),
+        head=reply(200, b"hello", FOUND),
+        get=ranged(b"ell"),
+        put=reply(200, b"", FOUND),
+    )
+    async with s3_box(answers, certificate=STRANGER) as (store, _):
+        await store.check()
+        await store.write("a", BytesBody(b"hello"), PLAIN)
+        sink = MemorySink(bytearray(3))
+        await store.read_range("a", 1, 3, sink)
+        assert sink.received == 3
+
+
+@pytest.mark.parametrize("provider", ["s3", "s3_rgw"])
+async def test_a_server_that_is_not_there(provider: str) -> None:
+    """It may come; what is told of it has no signature, although some are in the URL."""
+    environment = {"LIBCLOUD_KEY": "key", "LIBCLOUD_SECRET": "hunter2"}
+    options = StoreOptions(endpoint="http://127.0.0.1:1", environment=environment)
+    store = await open_libcloud(parse_url(f"libcloud+{provider}://box"), options)
+    with pytest.raises(Transient, match="cannot connect") as caught:
+        await store.stat("a")
+    await store.aclose()
+    assert not caught.value.sent
+    assert "ignature" not in str(caught.value)
+    assert "url" not in str(caught.value)
 
 
 async def test_an_error_shows_no_secret() -> None:
