@@ -18,6 +18,7 @@ from bucketfs.storage.bos.links import Links, is_link
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.refusals import NotCopyable
 from bucketfs.storage.bos.upload import copy_source
+from bucketfs.storage.headers import version_of
 from bucketfs.storage.interface import (
     BytesBody,
     MemorySink,
@@ -28,8 +29,7 @@ from bucketfs.storage.interface import (
     Precondition,
     Version,
 )
-from bucketfs.storage.s3.copying import copy_by_parts
-from bucketfs.storage.s3.headers import version_of
+from bucketfs.storage.part_copy import copy_by_parts
 
 _REWRITE_BYTES = 8 << 20
 _MOST_PARTS = 10_000

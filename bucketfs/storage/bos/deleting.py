@@ -12,7 +12,7 @@ from bucketfs.storage.bos.documents import delete_document, parse_refused
 from bucketfs.storage.bos.keys import check_key
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.interface import Precondition, Version
-from bucketfs.storage.s3.parallel import run_all
+from bucketfs.storage.parallel import run_all
 
 BATCH_KEYS = 1000
 _WIDTH = 8

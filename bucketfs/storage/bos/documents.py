@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bucketfs.errors import ConfusedServer
+from bucketfs.storage.headers import iso_ns, version_of
 from bucketfs.storage.interface import ListPage, ObjectInfo, Part
-from bucketfs.storage.s3.headers import iso_ns, version_of
 
 Json = Mapping[str, Any]
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from bucketfs.errors import ConfusedServer, InvalidRequest
+from bucketfs.storage import headers as s3_headers
+from bucketfs.storage.headers import HeaderNames
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo
-from bucketfs.storage.s3 import headers as s3_headers
-from bucketfs.storage.s3.headers import HeaderNames
 
 NAMES = HeaderNames(
     "x-bce-meta-",

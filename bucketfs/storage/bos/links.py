@@ -22,8 +22,8 @@ from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.headers import FORBID_OVERWRITE
 from bucketfs.storage.bos.keys import check_key
 from bucketfs.storage.bos.refusals import NotALink
+from bucketfs.storage.headers import seconds_ns
 from bucketfs.storage.interface import ObjectInfo, Version
-from bucketfs.storage.s3.headers import seconds_ns
 
 _VERSION_PREFIX = "~link-"
 _TARGET_HEADER = "x-bce-symlink-target"

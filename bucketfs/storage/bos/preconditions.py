@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from bucketfs.storage.bos.headers import FORBID_OVERWRITE
+from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import ObjectInfo, Precondition
-from bucketfs.storage.s3.headers import has_etag, quoted
 from bucketfs.storage.s3.preconditions import Guard
 
 

@@ -9,9 +9,9 @@ from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.checksums import CheckedSink
 from bucketfs.storage.bos.headers import crc32_of, is_symlink, object_info
 from bucketfs.storage.bos.links import Links, is_link
+from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import ObjectInfo, Sink, Version
-from bucketfs.storage.s3.headers import has_etag, quoted
-from bucketfs.storage.s3.ranges import check_range, checked_version
+from bucketfs.storage.ranges import check_range, checked_version
 from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.transport.exchange import Intake, Response
 

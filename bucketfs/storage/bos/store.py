@@ -30,6 +30,7 @@ from bucketfs.storage.bos.links import Links, Symlink, is_link
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.reading import RangeReader
 from bucketfs.storage.bos.upload import BosUpload, begin_upload
+from bucketfs.storage.headers import seconds_ns, version_of
 from bucketfs.storage.interface import (
     Body,
     BytesBody,
@@ -41,9 +42,8 @@ from bucketfs.storage.interface import (
     Sink,
     Version,
 )
+from bucketfs.storage.ranges import checked_version
 from bucketfs.storage.s3.addressing import Addressing
-from bucketfs.storage.s3.headers import seconds_ns, version_of
-from bucketfs.storage.s3.ranges import checked_version
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 

@@ -17,6 +17,7 @@ from bucketfs.storage.bos.documents import (
 from bucketfs.storage.bos.headers import CRC32_HEADER, attribute_headers, is_md5
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.refusals import UploadNotFound
+from bucketfs.storage.headers import has_etag, seconds_ns, version_of
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -25,7 +26,6 @@ from bucketfs.storage.interface import (
     Precondition,
     Version,
 )
-from bucketfs.storage.s3.headers import has_etag, seconds_ns, version_of
 from bucketfs.transport.sign_bos import encode_path
 
 

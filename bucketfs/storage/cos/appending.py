@@ -14,8 +14,8 @@ from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound
 from bucketfs.storage.cos.headers import NAMES, checksum, object_info
 from bucketfs.storage.cos.upload import Place
 from bucketfs.storage.crc64 import SummedBody, joined
+from bucketfs.storage.headers import seconds_ns, version_of
 from bucketfs.storage.interface import Body, ObjectInfo
-from bucketfs.storage.s3.headers import seconds_ns, version_of
 
 _KNOWN_KEYS = 1024
 

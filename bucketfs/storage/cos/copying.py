@@ -16,16 +16,16 @@ from bucketfs.storage.cos.headers import (
 )
 from bucketfs.storage.cos.upload import Place, begin_upload
 from bucketfs.storage.cos.writing import Writer
+from bucketfs.storage.headers import iso_ns, version_of
 from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
     Precondition,
     Version,
 )
+from bucketfs.storage.part_copy import copy_by_parts
 from bucketfs.storage.remote_body import RemoteBody
-from bucketfs.storage.s3.copying import copy_by_parts
 from bucketfs.storage.s3.documents import parse_fields
-from bucketfs.storage.s3.headers import iso_ns, version_of
 
 NO_HEADERS: Mapping[str, str] = {}
 

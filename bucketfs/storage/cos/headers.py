@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bucketfs.errors import Transient
+from bucketfs.storage import headers as shared
+from bucketfs.storage.headers import HeaderNames, has_etag, quoted
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
-from bucketfs.storage.s3 import headers as shared
-from bucketfs.storage.s3.headers import HeaderNames, has_etag, quoted
 from bucketfs.transport.sign_cos import encode_path
 
 NAMES = HeaderNames("x-cos-meta-", "x-cos-storage-class")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from bucketfs.storage.comparing import Comparer
 from bucketfs.storage.interface import ObjectInfo, Precondition
-from bucketfs.storage.s3.comparing import Comparer
 
 
 class Guard(Comparer):

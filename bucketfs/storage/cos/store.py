@@ -25,6 +25,7 @@ from bucketfs.storage.cos.preconditions import Guard
 from bucketfs.storage.cos.upload import CosUpload, Place, begin_upload
 from bucketfs.storage.cos.writing import Writer
 from bucketfs.storage.crc64 import SummedSink
+from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
@@ -35,10 +36,9 @@ from bucketfs.storage.interface import (
     Sink,
     Version,
 )
+from bucketfs.storage.ranges import check_range, checked_version
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_any, parse_listing
-from bucketfs.storage.s3.headers import has_etag, quoted
-from bucketfs.storage.s3.ranges import check_range, checked_version
 from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource

@@ -22,6 +22,7 @@ from bucketfs.storage.cos.headers import (
 )
 from bucketfs.storage.cos.preconditions import Guard
 from bucketfs.storage.crc64 import SummedBody, joined
+from bucketfs.storage.headers import seconds_ns, version_of
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -33,7 +34,6 @@ from bucketfs.storage.interface import (
 )
 from bucketfs.storage.remote_body import RemoteBody
 from bucketfs.storage.s3.documents import complete_document, parse_fields, parse_items
-from bucketfs.storage.s3.headers import seconds_ns, version_of
 from bucketfs.storage.s3.refusals import InvalidRange
 
 

@@ -8,13 +8,13 @@ from bucketfs.errors import ConfusedServer
 from bucketfs.storage.cos.headers import attribute_headers, checksum
 from bucketfs.storage.cos.upload import Place
 from bucketfs.storage.crc64 import SummedBody
+from bucketfs.storage.headers import seconds_ns, version_of
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
     ObjectInfo,
     Precondition,
 )
-from bucketfs.storage.s3.headers import seconds_ns, version_of
 
 _SENDINGS = 3
 """How often an object is sent that arrives as other bytes."""

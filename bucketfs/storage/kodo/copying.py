@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bucketfs.errors import InvalidRequest, ObjectChanged, StorageError
+from bucketfs.storage.headers import seconds_ns
 from bucketfs.storage.interface import (
     ABSENT,
     ObjectAttributes,
@@ -17,7 +18,6 @@ from bucketfs.storage.kodo.calls import Calls, check_key
 from bucketfs.storage.kodo.documents import stat_info
 from bucketfs.storage.kodo.metadata import content_type_of, fields_of
 from bucketfs.storage.kodo.preconditions import Guard, Stat
-from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.sign_kodo import encode, entry
 
 

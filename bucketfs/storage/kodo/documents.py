@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bucketfs.errors import ConfusedServer
+from bucketfs.storage.headers import content_range, seconds_ns
 from bucketfs.storage.interface import ListPage, ObjectInfo, Part, Version
 from bucketfs.storage.kodo.metadata import PREFIX, parse_fields, storage_class_name
-from bucketfs.storage.s3.headers import content_range, seconds_ns
 from bucketfs.transport.exchange import Response
 
 _TICKS = 10_000_000

@@ -23,7 +23,7 @@ from bucketfs.storage.kodo.calls import Calls
 from bucketfs.storage.kodo.documents import download_info, parse_list
 from bucketfs.storage.kodo.preconditions import Stat
 from bucketfs.storage.kodo.refusals import InvalidRange
-from bucketfs.storage.s3.ranges import check_range, checked_version
+from bucketfs.storage.ranges import check_range, checked_version
 from bucketfs.transport.exchange import Intake, Response
 
 _TRIAL_DOMAINS = (".clouddn.com", ".qiniudns.com", ".qnssl.com")

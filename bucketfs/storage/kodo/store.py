@@ -16,6 +16,7 @@ from bucketfs.errors import (
     ObjectNotFound,
     ObjectTooLarge,
 )
+from bucketfs.storage.headers import seconds_ns
 from bucketfs.storage.interface import (
     ABSENT,
     Body,
@@ -40,7 +41,6 @@ from bucketfs.storage.kodo.qetag import crc32_and_qetag
 from bucketfs.storage.kodo.reading import Reader
 from bucketfs.storage.kodo.records import UploadRecord
 from bucketfs.storage.kodo.upload import KodoUpload, begin_upload
-from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 from bucketfs.transport.exchange import BodySource

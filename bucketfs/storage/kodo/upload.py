@@ -12,6 +12,7 @@ from bucketfs.errors import (
     ObjectNotFound,
     Transient,
 )
+from bucketfs.storage.headers import seconds_ns
 from bucketfs.storage.interface import (
     ABSENT,
     Body,
@@ -26,7 +27,6 @@ from bucketfs.storage.kodo.documents import parse_object, parse_parts, text_of
 from bucketfs.storage.kodo.metadata import content_type_of, fields_of
 from bucketfs.storage.kodo.preconditions import Guard, Stat
 from bucketfs.storage.kodo.qetag import HashedPart, MeasuredBody, joined_qetag
-from bucketfs.storage.s3.headers import seconds_ns
 from bucketfs.transport.sign_kodo import encode
 
 _log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bucketfs.errors import ConfusedServer, ObjectChanged, Transient
+from bucketfs.storage.headers import content_range, version_of
 from bucketfs.storage.interface import ObjectInfo, Sink, Version
 from bucketfs.storage.libcloud.drivers import DriverPool, Lease, Traits
 from bucketfs.storage.libcloud.refusals import speaking
 from bucketfs.storage.libcloud.spool import Spool, SpoolFile
 from bucketfs.storage.libcloud.values import info_of, name_of
-from bucketfs.storage.s3.headers import content_range, version_of
 from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.transport.exchange import Response
 

@@ -24,6 +24,7 @@ from bucketfs.errors import (
     ObjectTooLarge,
     StorageError,
 )
+from bucketfs.storage.headers import has_etag
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
@@ -41,8 +42,7 @@ from bucketfs.storage.libcloud.spool import Spool, SpoolFile
 from bucketfs.storage.libcloud.upload import MAX_PARTS, LibcloudUpload
 from bucketfs.storage.libcloud.values import MAX_KEY, kept_attributes, name_of
 from bucketfs.storage.libcloud.writing import Writer
-from bucketfs.storage.s3.headers import has_etag
-from bucketfs.storage.s3.parallel import run_all
+from bucketfs.storage.parallel import run_all
 from bucketfs.storage.s3.preconditions import Guard
 
 T = TypeVar("T")

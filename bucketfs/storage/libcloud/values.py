@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bucketfs.errors import InvalidKey, NotSupported
-from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
-from bucketfs.storage.key_order import key_bytes
-from bucketfs.storage.libcloud.drivers import Traits
-from bucketfs.storage.s3.headers import (
+from bucketfs.storage.headers import (
     attribute_headers,
     decode_value,
     encode_value,
     seconds_ns,
     version_of,
 )
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
+from bucketfs.storage.key_order import key_bytes
+from bucketfs.storage.libcloud.drivers import Traits
 
 MARKER_NAME = ".bucketfs-directory"
 """Name of the empty file that is the marker `d/` where no key may end with a slash: `d/` + this."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bucketfs.errors import ObjectNotFound, Transient
+from bucketfs.storage.headers import seconds_ns
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo
 from bucketfs.storage.libcloud.drivers import STREAM_PART_BYTES, DriverPool, Lease, Traits
 from bucketfs.storage.libcloud.refusals import speaking
@@ -18,7 +19,6 @@ from bucketfs.storage.libcloud.values import (
     upload_settings,
     version_from,
 )
-from bucketfs.storage.s3.headers import seconds_ns
 
 _CLOCK_STEP_S = 0.02
 """Times of files come from a clock that stands still for some milliseconds."""

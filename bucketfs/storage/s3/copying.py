@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
-import trio
-
-from bucketfs.errors import ConfusedServer, ObjectChanged
+from bucketfs.errors import ObjectChanged
+from bucketfs.storage.headers import attribute_headers, iso_ns, version_of
 from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
-    Part,
     Precondition,
-    Upload,
     Version,
 )
+from bucketfs.storage.part_copy import copy_by_parts
 from bucketfs.storage.s3.calls import Calls
 from bucketfs.storage.s3.documents import parse_fields
-from bucketfs.storage.s3.headers import attribute_headers, iso_ns, version_of
-from bucketfs.storage.s3.parallel import Job, run_all
 from bucketfs.storage.s3.preconditions import Guard
 from bucketfs.storage.s3.upload import begin_upload, copy_source
-
-_WIDTH = 8
-_PART_BYTES = 512 << 20
-_MOST_PARTS = 10_000
-_ABORT_S = 30.0
 
 
 class Copier:
@@ -97,36 +86,3 @@ class Copier:
             attributes = ObjectAttributes(source.metadata or {}, source.content_type)
         upload = await begin_upload(self._calls, self._guard, self._bucket, target, attributes)
         return await copy_by_parts(upload, source)
-
-
-async def copy_by_parts(
-    upload: Upload, source: ObjectInfo, precondition: Precondition | None = None
-) -> ObjectInfo:
-    """Copy `source`, of this very version, into `upload` and commit it; abort it on failure.
-
-    Raises: ObjectChanged (the source), and what the upload raises.
-    """
-    done: list[Part] = []
-    try:
-        await run_all(_part_jobs(upload, source, done), _WIDTH)
-        done.sort(key=lambda part: part.number)
-        if sum(part.size for part in done) != source.size:
-            raise ConfusedServer("parts are missing", key=source.key, operation="copy")
-        return await upload.commit(done, precondition)
-    except BaseException:
-        with trio.CancelScope(deadline=trio.current_time() + _ABORT_S, shield=True):
-            await upload.abort()
-        raise
-
-
-def _part_jobs(upload: Upload, source: ObjectInfo, done: list[Part]) -> Iterator[Job]:
-    size = max(_PART_BYTES, -(-source.size // _MOST_PARTS))
-    for index, start in enumerate(range(0, source.size, size)):
-        length = min(size, source.size - start)
-        yield partial(_copy_one, upload, index + 1, source, start, length, done)
-
-
-async def _copy_one(
-    upload: Upload, number: int, source: ObjectInfo, start: int, length: int, done: list[Part]
-) -> None:
-    done.append(await upload.copy_part(number, source.key, start, length, source.version))

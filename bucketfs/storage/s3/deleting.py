@@ -17,10 +17,10 @@ from bucketfs.errors import (
     ObjectNotFound,
     StorageError,
 )
+from bucketfs.storage.comparing import Comparer
 from bucketfs.storage.interface import Precondition, Version
-from bucketfs.storage.s3.comparing import Comparer
+from bucketfs.storage.parallel import run_all
 from bucketfs.storage.s3.documents import delete_document, is_xml_text, parse_items
-from bucketfs.storage.s3.parallel import run_all
 from bucketfs.transport.exchange import Response
 
 BATCH_KEYS = 1000

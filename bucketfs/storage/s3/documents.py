@@ -12,9 +12,9 @@ from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import fromstring
 
 from bucketfs.errors import ConfusedServer
+from bucketfs.storage.headers import iso_ns, version_of
 from bucketfs.storage.interface import ListPage, ObjectInfo, Part
 from bucketfs.storage.key_order import key_bytes
-from bucketfs.storage.s3.headers import iso_ns, version_of
 
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 

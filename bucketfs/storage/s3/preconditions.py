@@ -18,9 +18,9 @@ from bucketfs.errors import (
     StorageError,
     Transient,
 )
+from bucketfs.storage.comparing import Comparer
+from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import ObjectInfo, Precondition, Version
-from bucketfs.storage.s3.comparing import Comparer
-from bucketfs.storage.s3.headers import has_etag, quoted
 
 Put = Callable[[Mapping[str, str]], Awaitable[ObjectInfo]]
 """Writes the object with these further headers."""

@@ -16,6 +16,7 @@ from bucketfs.errors import (
     ObjectExists,
     ObjectNotFound,
 )
+from bucketfs.storage.headers import attribute_headers, has_etag, quoted, seconds_ns, version_of
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -32,7 +33,6 @@ from bucketfs.storage.s3.documents import (
     parse_fields,
     parse_items,
 )
-from bucketfs.storage.s3.headers import attribute_headers, has_etag, quoted, seconds_ns, version_of
 from bucketfs.storage.s3.preconditions import Guard
 from bucketfs.transport.sign_s3 import encode_path
 

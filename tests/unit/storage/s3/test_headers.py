@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketfs.errors import ConfusedServer, InvalidRequest
-from bucketfs.storage.interface import ObjectAttributes
-from bucketfs.storage.s3.headers import (
+from bucketfs.storage.headers import (
     attribute_headers,
     decode_value,
     encode_value,
@@ -16,6 +15,7 @@ from bucketfs.storage.s3.headers import (
     object_info,
     version_of,
 )
+from bucketfs.storage.interface import ObjectAttributes
 
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bucketfs.errors import ConfusedServer, ObjectChanged
+from bucketfs.storage.headers import content_range
 from bucketfs.storage.interface import ObjectInfo, Version
-from bucketfs.storage.s3.headers import content_range
 from bucketfs.transport.exchange import Response
 
 
