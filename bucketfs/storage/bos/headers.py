@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from bucketfs.errors import ConfusedServer, InvalidRequest
-from bucketfs.storage import headers as s3_headers
+from bucketfs.storage import headers as shared
 from bucketfs.storage.headers import HeaderNames
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo
 
@@ -26,12 +26,12 @@ _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 def object_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
     """Return the info that the headers of a HEAD or GET carry. Raises: ConfusedServer."""
-    return s3_headers.object_info(key, headers, NAMES)
+    return shared.object_info(key, headers, NAMES)
 
 
 def attribute_headers(attributes: ObjectAttributes) -> dict[str, str]:
     """Return the headers that store `attributes`. Raises: InvalidRequest (too much, or names)."""
-    headers = s3_headers.attribute_headers(attributes, NAMES)
+    headers = shared.attribute_headers(attributes, NAMES)
     used = sum(
         len(name) + len(value)
         for name, value in headers.items()

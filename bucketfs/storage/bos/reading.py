@@ -12,7 +12,7 @@ from bucketfs.storage.bos.links import Links, is_link
 from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import ObjectInfo, Sink, Version
 from bucketfs.storage.ranges import check_range, checked_version
-from bucketfs.storage.s3.refusals import InvalidRange
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.transport.exchange import Intake, Response
 
 

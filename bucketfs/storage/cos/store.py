@@ -37,9 +37,9 @@ from bucketfs.storage.interface import (
     Version,
 )
 from bucketfs.storage.ranges import check_range, checked_version
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_any, parse_listing
-from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 from bucketfs.transport.exchange import Intake, Response

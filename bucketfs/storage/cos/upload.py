@@ -32,9 +32,9 @@ from bucketfs.storage.interface import (
     Precondition,
     Version,
 )
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.remote_body import RemoteBody
 from bucketfs.storage.s3.documents import complete_document, parse_fields, parse_items
-from bucketfs.storage.s3.refusals import InvalidRange
 
 
 @dataclass(frozen=True, slots=True)

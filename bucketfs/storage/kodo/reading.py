@@ -22,8 +22,8 @@ from bucketfs.storage.interface import ObjectInfo, Sink, Version
 from bucketfs.storage.kodo.calls import Calls
 from bucketfs.storage.kodo.documents import download_info, parse_list
 from bucketfs.storage.kodo.preconditions import Stat
-from bucketfs.storage.kodo.refusals import InvalidRange
 from bucketfs.storage.ranges import check_range, checked_version
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.transport.exchange import Intake, Response
 
 _TRIAL_DOMAINS = (".clouddn.com", ".qiniudns.com", ".qnssl.com")

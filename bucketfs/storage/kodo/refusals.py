@@ -20,14 +20,11 @@ from bucketfs.errors import (
     StorageError,
     Transient,
 )
+from bucketfs.storage.refusals import InvalidRange, retry_after_s
 from bucketfs.transport.exchange import Response
 
 NO_SUCH_OBJECT = 612
 """Also of an upload that is gone."""
-
-
-class InvalidRange(InvalidRequest):
-    """The object has no byte in the range that was asked for; never leaves a read."""
 
 
 _BY_STATUS: dict[int, type[StorageError]] = {
@@ -77,7 +74,7 @@ def refusal(
     error = error_of(status, said, operation=operation, key=key)
     error.request_id = request_id
     if isinstance(error, Transient):
-        error.retry_after_s = _retry_after_s(response)
+        error.retry_after_s = retry_after_s(response)
     return error
 
 
@@ -110,8 +107,3 @@ def _said(body: bytes) -> str:
 def _is_clock_wrong(response: Response) -> bool:
     date = parsedate_tz(response.headers.get("date", ""))
     return date is not None and abs(mktime_tz(date) - time()) > _MOST_SKEW_S
-
-
-def _retry_after_s(response: Response) -> float | None:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None

@@ -20,7 +20,7 @@ from bucketfs.storage.libcloud.drivers import DriverPool, Lease, Traits
 from bucketfs.storage.libcloud.refusals import speaking
 from bucketfs.storage.libcloud.spool import Spool, SpoolFile
 from bucketfs.storage.libcloud.values import info_of, name_of
-from bucketfs.storage.s3.refusals import InvalidRange
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.transport.exchange import Response
 
 

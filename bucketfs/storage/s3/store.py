@@ -31,13 +31,13 @@ from bucketfs.storage.interface import (
     Version,
 )
 from bucketfs.storage.ranges import check_range, checked_version
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.addressing import Addressing, find_address
 from bucketfs.storage.s3.calls import Calls, Payload
 from bucketfs.storage.s3.copying import Copier
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_listing
 from bucketfs.storage.s3.preconditions import Guard
-from bucketfs.storage.s3.refusals import InvalidRange
 from bucketfs.storage.s3.upload import S3Upload, begin_upload
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource

@@ -20,7 +20,7 @@ from bucketfs.errors import (
     Transient,
 )
 from bucketfs.storage.cos.refusals import has_expired, refusal
-from bucketfs.storage.s3.refusals import InvalidRange
+from bucketfs.storage.refusals import InvalidRange
 from bucketfs.transport.exchange import Response
 
 
