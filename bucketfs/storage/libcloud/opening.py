@@ -8,6 +8,7 @@ secrets such as `token`, which a command line would show to everybody.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from bucketfs.errors import ConfigurationError
+from bucketfs.storage.libcloud.providers import check_options, driver_class, needs_secret
 from bucketfs.storage.location import StoreOptions, StoreUrl
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _NUMBERS = ("port", "retry_delay", "backoff")
+_ITEM = re.compile(r"(?:\\.|[^,\\])+", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WRONG_ARGUMENTS = (TypeError, ValueError, LookupError, FileNotFoundError, PermissionError)
 
 
@@ -44,7 +48,8 @@ class DriverOrder:
             driver = self.driver_class(*self.arguments, **self.options)
         except (LibcloudError, *_WRONG_ARGUMENTS) as exc:
             reason = getattr(exc, "value", None) or exc
-            message = f"the driver of {self.provider} cannot be made: {reason}"
+            hint = "" if "host" in self.options else " (its host is -o endpoint=)"
+            message = f"the driver of {self.provider} cannot be made: {reason}{hint}"
             raise ConfigurationError(message) from exc
         host = self.options.get("host")
         if host not in (None, driver.connection.host):
@@ -79,7 +84,7 @@ def _open(location: StoreUrl, options: StoreOptions) -> LibcloudStore:
 
 def order_for(provider: str, options: StoreOptions) -> DriverOrder:
     """Return which driver to make (imports it, blocks). Raises: ConfigurationError."""
-    name, driver_class = _driver_class(provider)
+    name, found = driver_class(provider)
     environment = options.environment
     key = environment.get("LIBCLOUD_KEY")
     if not key:
@@ -90,24 +95,31 @@ def order_for(provider: str, options: StoreOptions) -> DriverOrder:
         message = "Google Storage takes an HMAC key, or a service account and the path of its key"
         raise ConfigurationError(message)
     secret = environment.get("LIBCLOUD_SECRET")
-    given: dict[str, Any] = {**_place(options), **parse_options(environment)}
+    if not secret and needs_secret(found):
+        raise ConfigurationError("LIBCLOUD_SECRET is not set: it is the secret key")
+    further = parse_options(environment)
+    check_options(name, found, further)
+    given: dict[str, Any] = {**_place(options), **further}
     attributes: dict[str, str] = {}
     region = options.region or given.pop("region", None)
     if region:
-        if "region" in inspect.signature(driver_class.__init__).parameters:
+        if "region" in inspect.signature(found.__init__).parameters:
             given["region"] = region
-        elif hasattr(driver_class, "region_name"):
+        elif hasattr(found, "region_name"):
             attributes["region_name"] = region
         else:
             raise ConfigurationError(f"the driver of {name} knows no region")
-    return DriverOrder(name, driver_class, (key, secret) if secret else (key,), given, attributes)
+    return DriverOrder(name, found, (key, secret) if secret else (key,), given, attributes)
 
 
 def parse_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `LIBCLOUD_OPTIONS` says. Raises: ConfigurationError, which shows no value."""
+    """Return what `LIBCLOUD_OPTIONS` says; a comma in a value is written `\\,`, as in `-o`.
+
+    Raises: ConfigurationError, which shows no value.
+    """
     found: dict[str, Any] = {}
-    for item in filter(None, environment.get("LIBCLOUD_OPTIONS", "").split(",")):
-        name, separator, value = item.partition("=")
+    for item in _ITEM.findall(environment.get("LIBCLOUD_OPTIONS", "")):
+        name, separator, value = _ESCAPED.sub(r"\1", item).partition("=")
         name = name.strip()
         if not separator or not name.isidentifier():
             raise ConfigurationError("LIBCLOUD_OPTIONS is name=value,name=value")
@@ -127,24 +139,3 @@ def _place(options: StoreOptions) -> dict[str, Any]:
     is_secure = parts.scheme == "https"
     port = parts.port or (443 if is_secure else 80)
     return {"host": parts.hostname, "port": port, "secure": is_secure}
-
-
-def _driver_class(provider: str) -> tuple[str, Any]:
-    try:
-        from libcloud.storage.providers import DRIVERS, get_driver
-        from libcloud.storage.types import Provider
-    except ImportError as exc:
-        message = "libcloud+PROVIDER needs the package apache-libcloud: pip install apache-libcloud"
-        raise ConfigurationError(message) from exc
-    wanted = provider.lower().replace("-", "_")
-    constants = {name.lower(): value for name, value in vars(Provider).items() if name.isupper()}
-    name = constants.get(wanted, wanted)
-    real = sorted({str(item) for item in DRIVERS} - {"dummy"})
-    if name not in real:
-        known = ", ".join(real)
-        raise ConfigurationError(f"Libcloud has no driver {provider!r}; it has: {known}")
-    try:
-        return name, get_driver(name)
-    except ImportError as exc:
-        needed = exc.name or "a further package"
-        raise ConfigurationError(f"Libcloud's driver {name} needs {needed}: install it") from exc

@@ -65,6 +65,7 @@ def test_options_of_the_driver_come_from_the_environment() -> None:
         "port": 80,
     }
     assert parse_options({}) == {}
+    assert parse_options({"LIBCLOUD_OPTIONS": r"a=1\,2,b=c\\d,"}) == {"a": "1,2", "b": r"c\d"}
 
 
 @pytest.mark.parametrize("text", ["hunter2", "=hunter2", "a b=hunter2", "port=hunter2"])
@@ -77,7 +78,15 @@ def test_a_wrong_option_is_told_without_its_value(text: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "given", "said"),
     [
-        ("nowhere", options(), "no driver 'nowhere'"),
+        ("nowhere", options(), "no driver 'nowhere'; it has: aliyun_oss, .*, scaleway$"),
+        ("minnio", options(), r"no driver 'minnio'; did you mean minio\?"),
+        ("azure", options(), r"did you mean azure_blobs\?"),
+        ("OSS", options(), r"did you mean aliyun_oss\?"),
+        ("nimbus", options(), "driver nimbus cannot read"),
+        ("s3", options(LIBCLOUD_SECRET=""), "LIBCLOUD_SECRET is not set"),
+        ("s3", options(LIBCLOUD_OPTIONS="tokn=x"), r"s3 knows no 'tokn'; did you mean token\?"),
+        ("local", options(None, LIBCLOUD_OPTIONS="zz=x"), "knows no 'zz'; it has: .*ex_use_lock"),
+        ("s3", options(LIBCLOUD_OPTIONS="secret=x"), "knows no 'secret'"),
         ("s3", options(LIBCLOUD_KEY=""), "LIBCLOUD_KEY is not set"),
         ("local", options(LIBCLOUD_KEY=""), "the folder that holds"),
         ("s3", options("http://host/path"), "a host without a path"),
@@ -95,8 +104,8 @@ def test_what_is_wrong_is_said_at_once(provider: str, given: StoreOptions, said:
     ("provider", "given", "said"),
     [
         ("s3", options(region="nowhere"), "region: nowhere"),
-        ("minio", options(None), "host argument is required"),
-        ("minio", options(LIBCLOUD_OPTIONS="tenant=hunter2"), "tenant"),
+        ("minio", options(None), "host argument is required .its host is -o endpoint="),
+        ("minio", options(LIBCLOUD_OPTIONS="tenant=hunter2"), "knows no 'tenant'"),
         ("local", options(None, LIBCLOUD_KEY="/nowhere"), "not a directory"),
         ("digitalocean_spaces", options(), "takes no endpoint"),
         ("azure_blobs", options(None), "cannot be made"),
@@ -106,6 +115,29 @@ async def test_a_driver_that_cannot_be_made(provider: str, given: StoreOptions, 
     with pytest.raises(ConfigurationError, match=said) as caught:
         await open_store(f"libcloud+{provider}://box", given)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("provider", "text"),
+    [
+        ("s3", "token=t"),
+        ("s3", "proxy_url=http://a:1,retry_delay=2,timeout=3"),
+        ("s3_rgw", "signature_version=4"),
+        ("azure_blobs", "cloud_environment=china"),
+        ("local", "ex_use_locking=no"),
+        ("openstack_swift", "ex_force_auth_url=http://a,ex_tenant_name=t,ex_domain_name=d"),
+        ("google_storage", "project=p"),
+        ("backblaze_b2", "backoff=3"),
+    ],
+)
+def test_options_that_drivers_take(provider: str, text: str, tmp_path: Path) -> None:
+    key = {"local": str(tmp_path), "google_storage": "GOOGkey"}.get(provider, "key")
+    endpoint = "http://127.0.0.1:9" if provider == "s3_rgw" else None
+    given = {"LIBCLOUD_OPTIONS": text, "LIBCLOUD_KEY": key, "LIBCLOUD_SECRET": "c2VjcmV0"}
+    order = order_for(provider, options(endpoint, **given))
+    names = [item.partition("=")[0] for item in text.split(",")]
+    assert set(names) <= set(order.options)
+    order.make()
 
 
 async def test_a_container_that_is_not_there(tmp_path: Path) -> None:
