@@ -205,6 +205,7 @@ class Renamer:
     ) -> ObjectInfo:
         source = move.source
         if self._store.capabilities.move:
+            await self._retype(move, old_key)
             return await self._store.move(old_key, new_key)
         info = await self._store.copy(
             old_key,
@@ -221,6 +222,21 @@ class Renamer:
             self._dentries.finder.stored(prefix, move.name, info, renamed)
             raise
         return info
+
+    async def _retype(self, move: _Move, old_key: str) -> None:
+        """Give a file the content type of its new extension: a native move keeps the old one.
+
+        Before the move: should that fail, a file under its old name has another type, no more.
+        """
+        source = move.source
+        wanted = self._saver.stored_attributes(source, name=move.name)
+        if source.info is None or source.info.content_type in (None, wanted.content_type):
+            return
+        version = source.info.version
+        info = await self._store.copy(old_key, old_key, attributes=wanted, source_version=version)
+        if source.content is not None:
+            source.content.rebased(info)
+        self._saver.note_stored(source, info, source.attributes)
 
     def _rename_node(self, move: _Move) -> None:
         """Change the names here. The bucket has them already, or will with the next save."""

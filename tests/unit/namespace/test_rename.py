@@ -65,6 +65,27 @@ async def test_a_copied_file_carries_its_new_ctime_in_the_same_request(copying: 
     assert await copying.metadata("b") == copying.tree.stored_attributes(node).metadata
 
 
+async def test_the_content_type_follows_the_new_extension(world: World) -> None:
+    node = await world.file(world.root, b"page.css", b"abc")
+    content = world.reopen(node)
+    world.store.requests.clear()
+    await rename(world, b"page.css", b"page.html")
+    info = await world.store.stat("page.html")
+    assert info.content_type == "text/html"
+    assert node.info == info
+    assert content.base is not None
+    assert (content.base.key, content.base.version) == ("page.html", info.version)
+    assert await world.keys() == ["page.html"]
+
+
+async def test_a_move_that_changes_no_type_is_one_request(nursery: trio.Nursery) -> None:
+    world = make_world(nursery, capabilities=DEFAULT_CAPABILITIES)
+    await world.file(world.root, b"a.txt")
+    world.store.requests.clear()
+    await rename(world, b"a.txt", b"b.txt")
+    assert world.store.requests == [("move", "b.txt")]
+
+
 async def test_an_open_handle_follows_its_file(world: World) -> None:
     node = await world.file(world.root, b"a", b"abc")
     content = world.reopen(node)
