@@ -21,7 +21,12 @@ from bucketfs.storage.prefixed import Prefixed
 from bucketfs.storage.retrying import Retrying
 from bucketfs.storage.throttled import Throttled
 from tests.contract.deviations import DEVIATIONS
-from tests.contract.libcloud_stores import LIBCLOUD_KINDS, LIBCLOUD_SERVERS, libcloud_options
+from tests.contract.libcloud_stores import (
+    LIBCLOUD_KINDS,
+    LIBCLOUD_SERVERS,
+    libcloud_options,
+    register_whole_driver,
+)
 from tests.emulators.serving import RunningEmulator
 from tests.servers.s3_server import RunningS3
 
@@ -82,6 +87,7 @@ def behind_libcloud(kind: str, request: pytest.FixtureRequest) -> tuple[RunningS
     """The server that a driver of Libcloud talks to, with a bucket of this module."""
     if kind not in LIBCLOUD_SERVERS:
         return None
+    register_whole_driver()
     running: RunningS3 = request.getfixturevalue(LIBCLOUD_SERVERS[kind])
     return running, running.make_bucket()
 

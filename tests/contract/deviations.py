@@ -82,6 +82,7 @@ DEVIATIONS: Mapping[str, Mapping[str, str]] = {
         "test_a_file_and_a_directory_of_one_name*": "in a folder a name is one thing",
     },
     "libcloud-s3": _LIBCLOUD_XML,
+    "libcloud-whole": _LIBCLOUD_XML,
     "libcloud-minio": {
         **_LIBCLOUD_XML,
         "test_a_marker_is_an_object*": "markers have no metadata",
