@@ -12,7 +12,7 @@ import binascii
 import quopri
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import mktime_tz, parsedate_tz
 
@@ -106,6 +106,46 @@ def object_info(key: str, headers: Mapping[str, str], names: HeaderNames = AMAZO
         headers.get("content-type"),
         headers.get(names.storage_class),
     )
+
+
+def stored_info(
+    key: str,
+    size: int,
+    etag: str | None,
+    answer: Mapping[str, str],
+    attributes: ObjectAttributes,
+    storage_class: str | None = None,
+) -> ObjectInfo:
+    """Return the info of what was just stored; `answer` are the headers that said so.
+
+    Answers to a PUT or a commit do not tell the object's own time: theirs is the same to the second
+    or two.
+    """
+    modified_ns = seconds_ns(answer.get("date"))
+    return ObjectInfo(
+        key,
+        size,
+        version_of(etag, modified_ns, size),
+        modified_ns,
+        dict(attributes.metadata),
+        attributes.content_type,
+        storage_class,
+    )
+
+
+def copied_info(
+    source: ObjectInfo,
+    key: str,
+    etag: str,
+    modified_ns: int,
+    attributes: ObjectAttributes | None,
+) -> ObjectInfo:
+    """Return the info of a copy of `source`; `attributes` None: it has those of the source."""
+    version = version_of(etag, modified_ns, source.size)
+    info = replace(source, key=key, version=version, modified_ns=modified_ns)
+    if attributes is None:
+        return info
+    return replace(info, metadata=dict(attributes.metadata), content_type=attributes.content_type)
 
 
 def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from bucketfs.errors import AccessDenied, ConfigurationError, StorageError
 from bucketfs.storage.bos.checksums import SummedBody
 from bucketfs.storage.bos.documents import parse_error
 from bucketfs.storage.bos.headers import CRC32_HEADER
 from bucketfs.storage.bos.keys import check_key
 from bucketfs.storage.bos.refusals import has_expired, refusal
+from bucketfs.storage.calling import TakeBody, is_success, only_success, told
 from bucketfs.storage.s3.addressing import Address
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
-from bucketfs.transport.exchange import Intake, Request, Response
+from bucketfs.transport.exchange import Request, Response
 from bucketfs.transport.sign_bos import Signer, canonical_query
 from bucketfs.transport.signing import SigningClient
 
@@ -48,15 +48,14 @@ class Calls:
         query: Iterable[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
         body: bytes | SummedBody | None = None,
-        intake: Callable[[Response], Intake | None] | None = None,
+        intake: TakeBody | None = None,
         is_repeatable: bool = True,
     ) -> Response:
         """Send one request about `key` (None: the bucket); return its answer of status 2xx.
 
         Names of `headers` are lower-case. BOS refuses an object's bytes that have another
         CRC32 than goes with them. `intake` sees only successful answers.
-        Raises: every StorageError that a refusal can mean. What a person has to correct is a
-        ConfigurationError for the operation "check", AccessDenied later: then nobody is asked.
+        Raises: every StorageError that a refusal can mean; as `told`, what a person has to correct.
         """
         if key is not None:
             check_key(key, operation, is_new=method in ("PUT", "POST"))
@@ -70,21 +69,14 @@ class Calls:
             self._address.host,
             {**(headers or {}), **(self._traffic_limit if is_of_object else {})},
             body,
-            _only_success(intake) if intake is not None else None,
+            only_success(intake),
             is_repeatable,
         )
-        try:
+        with told(operation, key):
             response = await self._send_signed(request, path, signed_query)
-            if 200 <= response.status < 300:
+            if is_success(response):
                 return _checked(response, body)
             raise refusal(response, method=method, operation=operation, key=key)
-        except StorageError as exc:
-            exc.key, exc.operation = exc.key or key, exc.operation or operation
-            raise
-        except ConfigurationError as exc:
-            if operation == "check":
-                raise
-            raise AccessDenied(str(exc), key=key, operation=operation) from exc
 
     def check_document(self, response: Response, operation: str, key: str) -> None:
         """Raise what an error in an answer of status 200 means.
@@ -130,9 +122,3 @@ def _wire_query(query: str) -> str:
     if not query:
         return ""
     return "?" + "&".join(pair.removesuffix("=") for pair in query.split("&"))
-
-
-def _only_success(
-    intake: Callable[[Response], Intake | None],
-) -> Callable[[Response], Intake | None]:
-    return lambda head: intake(head) if 200 <= head.status < 300 else None

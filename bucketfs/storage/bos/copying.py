@@ -6,8 +6,6 @@ machine, piece by piece, and becomes an ordinary object at its new key.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import trio
 
 from bucketfs.errors import ConfusedServer, ObjectChanged
@@ -18,7 +16,7 @@ from bucketfs.storage.bos.links import Links, is_link
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.refusals import NotCopyable
 from bucketfs.storage.bos.upload import copy_source
-from bucketfs.storage.headers import version_of
+from bucketfs.storage.headers import copied_info
 from bucketfs.storage.interface import (
     BytesBody,
     MemorySink,
@@ -102,17 +100,7 @@ class Copier:
         tag, modified_ns = parse_tag(response.body)
         if not tag:
             return await self._guard.stat(target)
-        info = replace(
-            source,
-            key=target,
-            version=version_of(tag, modified_ns, source.size),
-            modified_ns=modified_ns,
-        )
-        if attributes is None:
-            return info
-        return replace(
-            info, metadata=dict(attributes.metadata), content_type=attributes.content_type
-        )
+        return copied_info(source, target, tag, modified_ns, attributes)
 
 
 async def rewrite(

@@ -30,7 +30,8 @@ from bucketfs.storage.bos.links import Links, Symlink, is_link
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.reading import RangeReader
 from bucketfs.storage.bos.upload import BosUpload, begin_upload
-from bucketfs.storage.headers import seconds_ns, version_of
+from bucketfs.storage.calling import page_query
+from bucketfs.storage.headers import seconds_ns, stored_info, version_of
 from bucketfs.storage.interface import (
     Body,
     BytesBody,
@@ -169,8 +170,6 @@ class BosStore:
     ) -> ObjectInfo:
         """Store an object whole, by one PUT.
 
-        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
-        object's own, which is the same to the second or two.
         Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
         """
         if body.size > CAPABILITIES.max_write:
@@ -191,16 +190,8 @@ class BosStore:
             if not tag:
                 return await self.stat(key)
             summed.check_tag(tag)
-            modified_ns = seconds_ns(response.headers.get("date"))
-            return ObjectInfo(
-                key,
-                body.size,
-                version_of(tag, modified_ns, body.size),
-                modified_ns,
-                dict(attributes.metadata),
-                attributes.content_type,
-                self._class_headers.get(NAMES.storage_class),
-            )
+            storage_class = self._class_headers.get(NAMES.storage_class)
+            return stored_info(key, body.size, tag, response.headers, attributes, storage_class)
 
         return await self._guard.write(key, body.size, precondition, put)
 
@@ -314,13 +305,10 @@ class BosStore:
     async def _list(
         self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int
     ) -> ListPage:
-        query = [("maxKeys", str(min(limit, _LIST_LIMIT)))]
-        if prefix:
-            query.append(("prefix", prefix))
-        if delimiter:
-            query.append(("delimiter", delimiter))
-        if marker is not None:
-            query.append(("marker", marker))
+        query = [
+            ("maxKeys", str(min(limit, _LIST_LIMIT))),
+            *page_query(prefix, delimiter, ("marker", marker)),
+        ]
         response = await self._calls.send("GET", operation, None, query=query)
         page = parse_listing(response.body)
         self._links.listed(page.objects)

@@ -17,7 +17,7 @@ from bucketfs.storage.bos.documents import (
 from bucketfs.storage.bos.headers import CRC32_HEADER, attribute_headers, is_md5
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.refusals import UploadNotFound
-from bucketfs.storage.headers import has_etag, seconds_ns, version_of
+from bucketfs.storage.headers import has_etag, stored_info
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -145,16 +145,8 @@ class BosUpload:
         tag, _ = parse_tag(response.body)
         if not tag:
             return await self._guard.stat(self._key)
-        modified_ns = seconds_ns(response.headers.get("date"))
         size = sum(part.size for part in parts)
-        return ObjectInfo(
-            self._key,
-            size,
-            version_of(tag, modified_ns, size),
-            modified_ns,
-            dict(self._attributes.metadata),
-            self._attributes.content_type,
-        )
+        return stored_info(self._key, size, tag, response.headers, self._attributes)
 
     async def _already_committed(self, parts: Sequence[Part]) -> ObjectInfo:
         gone = ObjectNotFound("the upload is gone", key=self._key, operation="commit")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from bucketfs.errors import AccessDenied, ConfigurationError, InvalidKey, StorageError
+from bucketfs.errors import InvalidKey
+from bucketfs.storage.calling import TakeBody, is_success, only_success, told
 from bucketfs.storage.cos.addressing import Address
 from bucketfs.storage.cos.refusals import has_expired, refusal
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
-from bucketfs.transport.exchange import BodySource, Intake, Request, Response
+from bucketfs.transport.exchange import BodySource, Request, Response
 from bucketfs.transport.sign_cos import Signer, encode_path, wire_query
 from bucketfs.transport.signing import SigningClient
 
@@ -48,14 +49,13 @@ class Calls:
         query: Iterable[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
         body: bytes | BodySource | None = None,
-        intake: Callable[[Response], Intake | None] | None = None,
+        intake: TakeBody | None = None,
         is_repeatable: bool = True,
     ) -> Response:
         """Send one request about `key` (None: the bucket); return its answer of status 2xx.
 
         Names of `headers` are lower-case. `intake` sees only successful answers.
-        Raises: every StorageError that a refusal can mean. No credentials are a
-        ConfigurationError for the operation "check", AccessDenied later: then nobody is asked.
+        Raises: every StorageError that a refusal can mean; as `told`, without credentials.
         """
         if key is not None:
             _check_key(key, operation)
@@ -68,21 +68,14 @@ class Calls:
             self.address.host,
             {**(headers or {}), **limit},
             body,
-            _only_success(intake) if intake is not None else None,
+            only_success(intake),
             is_repeatable,
         )
-        try:
+        with told(operation, key):
             response = await self._send_signed(request, f"/{key or ''}", pairs)
-            if 200 <= response.status < 300:
+            if is_success(response):
                 return response
             raise refusal(response, method=method, operation=operation, key=key)
-        except StorageError as exc:
-            exc.key, exc.operation = exc.key or key, exc.operation or operation
-            raise
-        except ConfigurationError as exc:
-            if operation == "check":
-                raise
-            raise AccessDenied(str(exc), key=key, operation=operation) from exc
 
     def check_document(self, response: Response, operation: str, key: str) -> None:
         """Raise what an `<Error>` in an answer of status 200 means.
@@ -134,9 +127,3 @@ def _check_key(key: str, operation: str) -> None:
         )
     if key.startswith("/") and operation in _MAKING:
         raise InvalidKey("a key of COS does not begin with /", key=key, operation=operation)
-
-
-def _only_success(
-    intake: Callable[[Response], Intake | None],
-) -> Callable[[Response], Intake | None]:
-    return lambda head: intake(head) if 200 <= head.status < 300 else None

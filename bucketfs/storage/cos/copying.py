@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from bucketfs.errors import ConfusedServer, InvalidRequest, NotSupported, ObjectChanged
 from bucketfs.storage.cos.headers import (
@@ -16,7 +15,7 @@ from bucketfs.storage.cos.headers import (
 )
 from bucketfs.storage.cos.upload import Place, begin_upload
 from bucketfs.storage.cos.writing import Writer
-from bucketfs.storage.headers import iso_ns, version_of
+from bucketfs.storage.headers import copied_info, iso_ns
 from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
@@ -101,17 +100,7 @@ class Copier:
         if None not in sums and sums[0] != sums[1]:
             raise ConfusedServer("the copy has other bytes", key=target, operation="copy")
         modified_ns = iso_ns(fields.get("LastModified", ""))
-        info = replace(
-            source,
-            key=target,
-            version=version_of(fields["ETag"], modified_ns, source.size),
-            modified_ns=modified_ns,
-        )
-        if attributes is None:
-            return info
-        return replace(
-            info, metadata=dict(attributes.metadata), content_type=attributes.content_type
-        )
+        return copied_info(source, target, fields["ETag"], modified_ns, attributes)
 
     async def _rewrite(
         self,

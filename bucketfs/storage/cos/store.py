@@ -16,6 +16,7 @@ from bucketfs.errors import (
     NotSupported,
     ObjectTooLarge,
 )
+from bucketfs.storage.calling import page_query
 from bucketfs.storage.cos.addressing import Address
 from bucketfs.storage.cos.appending import Appender
 from bucketfs.storage.cos.calls import MAX_KEY_BYTES, Calls
@@ -220,12 +221,10 @@ class CosStore:
     async def _list(
         self, operation: str, prefix: str, delimiter: str, marker: str | None, limit: int
     ) -> ListPage:
-        query = [("encoding-type", "url"), ("max-keys", str(min(limit, _LIST_LIMIT)))]
-        if prefix:
-            query.append(("prefix", prefix))
-        if delimiter:
-            query.append(("delimiter", delimiter))
-        if marker is not None:
-            query.append(("marker", marker))
+        query = [
+            ("encoding-type", "url"),
+            ("max-keys", str(min(limit, _LIST_LIMIT))),
+            *page_query(prefix, delimiter, ("marker", marker)),
+        ]
         response = await self._calls.send("GET", operation, None, query=query)
         return parse_listing(response.body, has_tokens=False)

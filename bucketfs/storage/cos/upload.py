@@ -22,7 +22,7 @@ from bucketfs.storage.cos.headers import (
 )
 from bucketfs.storage.cos.preconditions import Guard
 from bucketfs.storage.crc64 import SummedBody, joined
-from bucketfs.storage.headers import seconds_ns, version_of
+from bucketfs.storage.headers import stored_info
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -178,15 +178,12 @@ class CosUpload:
             raise ConfusedServer(
                 "the object has other bytes than its parts", key=self._key, operation="commit"
             )
-        modified_ns = seconds_ns(response.headers.get("date"))
-        size = sum(part.size for part in parts)
-        return ObjectInfo(
+        return stored_info(
             self._key,
-            size,
-            version_of(fields["ETag"], modified_ns, size),
-            modified_ns,
-            dict(self._attributes.metadata),
-            self._attributes.content_type,
+            sum(part.size for part in parts),
+            fields["ETag"],
+            response.headers,
+            self._attributes,
             self._storage_class,
         )
 

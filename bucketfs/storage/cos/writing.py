@@ -8,7 +8,7 @@ from bucketfs.errors import ConfusedServer
 from bucketfs.storage.cos.headers import attribute_headers, checksum
 from bucketfs.storage.cos.upload import Place
 from bucketfs.storage.crc64 import SummedBody
-from bucketfs.storage.headers import seconds_ns, version_of
+from bucketfs.storage.headers import stored_info
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -37,8 +37,6 @@ class Writer:
         """Store an object.
 
         What arrived as other bytes is sent again, now in any case: it is our own that is there.
-        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
-        object's own, which is the same to the second or two.
         Raises: ObjectChanged, ObjectExists; ConfusedServer (other bytes arrive every time).
         """
         stored = attribute_headers(attributes, storage_class)
@@ -49,28 +47,20 @@ class Writer:
                 key, body, {**stored, **conditions}, is_repeatable=not conditions
             )
             if found is not None:
-                etag, modified_ns = found
-                info = ObjectInfo(
-                    key,
-                    body.size,
-                    version_of(etag, modified_ns, body.size),
-                    modified_ns,
-                    dict(attributes.metadata),
-                    attributes.content_type,
-                    storage_class,
-                )
+                etag = found.get("etag")
+                info = stored_info(key, body.size, etag, found, attributes, storage_class)
                 return guard.wrote(info)
             conditions = {}
         raise ConfusedServer("every time other bytes arrived", key=key, operation="write")
 
     async def _put(
         self, key: str, body: Body, headers: Mapping[str, str], *, is_repeatable: bool
-    ) -> tuple[str | None, int] | None:
-        """Send an object; return its ETag and the server's time; None where other bytes arrived."""
+    ) -> Mapping[str, str] | None:
+        """Send an object; return the answer's headers; None where other bytes arrived."""
         summed = SummedBody(body)
         response = await self._place.calls.send(
             "PUT", "write", key, headers=headers, body=summed, is_repeatable=is_repeatable
         )
         if checksum(response.headers) not in (None, summed.crc):
             return None
-        return response.headers.get("etag"), seconds_ns(response.headers.get("date"))
+        return response.headers

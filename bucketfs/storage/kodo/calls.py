@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bucketfs.errors import (
-    AccessDenied,
-    ConfigurationError,
     InvalidKey,
-    StorageError,
     Transient,
 )
+from bucketfs.storage.calling import TakeBody, is_success, only_success, told
 from bucketfs.storage.key_order import key_bytes
 from bucketfs.storage.kodo.hosts import Hosts, Service
 from bucketfs.storage.kodo.refusals import refusal
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
-from bucketfs.transport.exchange import BodySource, Intake, Request, Response
+from bucketfs.transport.exchange import BodySource, Request, Response
 from bucketfs.transport.sign_kodo import Signer, encode_path
 
 MAX_KEY_BYTES = 750
@@ -67,7 +65,7 @@ class Calls:
         `body` is a form. Raises: every StorageError that a refusal can mean; without credentials
         and in a wrong region ConfigurationError for the operation "check", else AccessDenied.
         """
-        with _told(operation, key):
+        with _checked(operation, key):
             signer = await self._get_signer()
             host = await self._hosts.of(service, signer.access_key)
 
@@ -96,7 +94,7 @@ class Calls:
 
         `is_insert`: only where no object is. Raises: StorageError, as above.
         """
-        with _told(operation, key):
+        with _checked(operation, key):
             signer = await self._get_signer()
             host = await self._hosts.of("up", signer.access_key)
             token = signer.upload_token(self._policy_of(key, is_insert))
@@ -120,7 +118,7 @@ class Calls:
 
         Raises: StorageError, as above.
         """
-        with _told(operation, key):
+        with _checked(operation, key):
             signer = await self._get_signer()
             host = await self._hosts.of("up", signer.access_key)
             content_type, body = form(signer.upload_token(self._policy_of(key, is_insert)))
@@ -137,13 +135,13 @@ class Calls:
         domain: str,
         query: str,
         headers: Mapping[str, str],
-        intake: Callable[[Response], Intake | None],
+        intake: TakeBody,
     ) -> Response:
         """GET `key` from a download domain, by a URL that was just signed; return its answer (2xx).
 
         Only such an answer is given to `intake`. Raises: StorageError, as above.
         """
-        with _told(operation, key):
+        with _checked(operation, key):
             host = self._hosts.download(domain)
             signer = await self._get_signer()
             start = f"{self._hosts.scheme}://{domain}"
@@ -151,13 +149,13 @@ class Calls:
             deadline_s = (int(time.time()) // _DOWNLOAD_STEP_S + 2) * _DOWNLOAD_STEP_S
             target = signer.private_url(url, deadline_s)[len(start) :]
             request = Request(
-                "GET", host.origin, target, host.name, headers, None, _only_success(intake)
+                "GET", host.origin, target, host.name, headers, None, only_success(intake)
             )
             return await self._send(request, operation, key, None)
 
     async def sources(self, operation: str) -> Sequence[str]:
         """Return the download domains that Kodo itself gave the bucket. Raises: as above."""
-        with _told(operation, None):
+        with _checked(operation, None):
             return await self._hosts.sources((await self._get_signer()).access_key)
 
     async def _send(
@@ -170,7 +168,7 @@ class Calls:
     ) -> Response:
         try:
             response = await self._client.send(request, sign)
-            if not 200 <= response.status < 300:
+            if not is_success(response):
                 raise refusal(response, operation=operation, key=key, is_download=service is None)
         except Transient as exc:
             if service is not None and not exc.throttled:
@@ -209,22 +207,9 @@ def check_key(key: str, operation: str) -> None:
 
 
 @contextmanager
-def _told(operation: str, key: str | None) -> Iterator[None]:
-    """Check the key, and let every error say what was asked of which key."""
+def _checked(operation: str, key: str | None) -> Iterator[None]:
+    """Check the key first."""
     if key is not None:
         check_key(key, operation)
-    try:
+    with told(operation, key):
         yield
-    except StorageError as exc:
-        exc.key, exc.operation = exc.key or key, exc.operation or operation
-        raise
-    except ConfigurationError as exc:
-        if operation == "check":
-            raise
-        raise AccessDenied(str(exc), key=key, operation=operation) from exc
-
-
-def _only_success(
-    intake: Callable[[Response], Intake | None],
-) -> Callable[[Response], Intake | None]:
-    return lambda head: intake(head) if 200 <= head.status < 300 else None

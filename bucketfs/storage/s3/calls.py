@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from bucketfs.errors import AccessDenied, ConfigurationError, InvalidKey, StorageError
+from bucketfs.errors import InvalidKey
+from bucketfs.storage.calling import TakeBody, is_success, only_success, told
 from bucketfs.storage.s3.addressing import Address
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.storage.s3.refusals import has_expired, refusal
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
-from bucketfs.transport.exchange import BodySource, Intake, Request, Response
+from bucketfs.transport.exchange import BodySource, Request, Response
 from bucketfs.transport.sign_s3 import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
@@ -60,14 +61,14 @@ class Calls:
         query: Iterable[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
         body: bytes | BodySource | None = None,
-        intake: Callable[[Response], Intake | None] | None = None,
+        intake: TakeBody | None = None,
         is_repeatable: bool = True,
     ) -> Response:
         """Send one request about `key` (None: the bucket); return its answer of status 2xx.
 
         Names of `headers` are lower-case. `intake` sees only successful answers.
-        Raises: every StorageError that a refusal can mean. No credentials and a wrong region are
-        ConfigurationErrors for the operation "check", AccessDenied later: then nobody is asked.
+        Raises: every StorageError that a refusal can mean; as `told`, without credentials and in a
+        wrong region.
         """
         if key is not None:
             _check_key(key, operation)
@@ -80,23 +81,16 @@ class Calls:
             self.address.host,
             headers or {},
             body,
-            _only_success(intake) if intake is not None else None,
+            only_success(intake),
             is_repeatable,
         )
-        try:
+        with told(operation, key):
             response = await self._send_signed(request, path, signed_query)
-            if 200 <= response.status < 300:
+            if is_success(response):
                 return response
             raise refusal(
                 response, method=method, operation=operation, key=key, region=self._region
             )
-        except StorageError as exc:
-            exc.key, exc.operation = exc.key or key, exc.operation or operation
-            raise
-        except ConfigurationError as exc:
-            if operation == "check":
-                raise
-            raise AccessDenied(str(exc), key=key, operation=operation) from exc
 
     def check_document(self, response: Response, operation: str, key: str) -> None:
         """Raise what an `<Error>` in an answer of status 200 means.
@@ -149,9 +143,3 @@ def _wire_query(query: str) -> str:
     if not query:
         return ""
     return "?" + "&".join(pair.removesuffix("=") for pair in query.split("&"))
-
-
-def _only_success(
-    intake: Callable[[Response], Intake | None],
-) -> Callable[[Response], Intake | None]:
-    return lambda head: intake(head) if 200 <= head.status < 300 else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bucketfs.errors import ObjectChanged
-from bucketfs.storage.headers import attribute_headers, iso_ns, version_of
+from bucketfs.storage.headers import attribute_headers, copied_info, iso_ns
 from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
@@ -67,17 +65,7 @@ class Copier:
         if not fields.get("ETag"):
             return await self._guard.stat(target)
         modified_ns = iso_ns(fields.get("LastModified", ""))
-        info = replace(
-            source,
-            key=target,
-            version=version_of(fields["ETag"], modified_ns, source.size),
-            modified_ns=modified_ns,
-        )
-        if attributes is None:
-            return info
-        return replace(
-            info, metadata=dict(attributes.metadata), content_type=attributes.content_type
-        )
+        return copied_info(source, target, fields["ETag"], modified_ns, attributes)
 
     async def _copy_parts(
         self, source: ObjectInfo, target: str, attributes: ObjectAttributes | None

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby, islice
-from typing import Protocol
 
 from bucketfs.errors import (
     ConfusedServer,
@@ -17,30 +16,14 @@ from bucketfs.errors import (
     ObjectNotFound,
     StorageError,
 )
+from bucketfs.storage.calling import Sender
 from bucketfs.storage.comparing import Comparer
 from bucketfs.storage.interface import Precondition, Version
 from bucketfs.storage.parallel import run_all
 from bucketfs.storage.s3.documents import delete_document, is_xml_text, parse_items
-from bucketfs.transport.exchange import Response
 
 BATCH_KEYS = 1000
 _WIDTH = 8
-
-
-class Sender(Protocol):
-    """Sends requests of the dialect: the `Calls` of each cloud that deletes in S3's way."""
-
-    async def send(
-        self,
-        method: str,
-        operation: str,
-        key: str | None,
-        *,
-        query: Iterable[tuple[str, str]] = (),
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Response:
-        """Send one request; return its answer of status 2xx. Raises: StorageError."""
 
 
 class Deleter:

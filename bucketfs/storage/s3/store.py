@@ -11,13 +11,13 @@ from bucketfs.errors import (
     NotSupported,
     ObjectTooLarge,
 )
+from bucketfs.storage.calling import page_query
 from bucketfs.storage.headers import (
     attribute_headers,
     has_etag,
     object_info,
     quoted,
-    seconds_ns,
-    version_of,
+    stored_info,
 )
 from bucketfs.storage.interface import (
     Body,
@@ -151,8 +151,6 @@ class S3Store:
     ) -> ObjectInfo:
         """Store an object whole, by one PUT.
 
-        `modified_ns` of the result is the server's date of its answer: PUT does not tell the
-        object's own, which is the same to the second or two.
         Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
         """
         if body.size > self._capabilities.max_write:
@@ -171,15 +169,7 @@ class S3Store:
             etag = response.headers.get("etag")
             if not etag:
                 return await self.stat(key)
-            modified_ns = seconds_ns(response.headers.get("date"))
-            return ObjectInfo(
-                key,
-                body.size,
-                version_of(etag, modified_ns, body.size),
-                modified_ns,
-                dict(attributes.metadata),
-                attributes.content_type,
-            )
+            return stored_info(key, body.size, etag, response.headers, attributes)
 
         return await self._guard.write(key, body.size, precondition, put)
 
@@ -235,12 +225,7 @@ class S3Store:
             ("list-type", "2"),
             ("encoding-type", "url"),
             ("max-keys", str(min(limit, _LIST_LIMIT))),
+            *page_query(prefix, delimiter, ("continuation-token", marker)),
         ]
-        if prefix:
-            query.append(("prefix", prefix))
-        if delimiter:
-            query.append(("delimiter", delimiter))
-        if marker is not None:
-            query.append(("continuation-token", marker))
         response = await self._calls.send("GET", operation, None, query=query)
         return parse_listing(response.body)

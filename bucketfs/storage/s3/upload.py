@@ -16,7 +16,12 @@ from bucketfs.errors import (
     ObjectExists,
     ObjectNotFound,
 )
-from bucketfs.storage.headers import attribute_headers, has_etag, quoted, seconds_ns, version_of
+from bucketfs.storage.headers import (
+    attribute_headers,
+    has_etag,
+    quoted,
+    stored_info,
+)
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
@@ -173,16 +178,8 @@ class S3Upload:
         fields = parse_fields(response.body, "CompleteMultipartUploadResult")
         if not fields.get("ETag"):
             return await self._guard.stat(self._key)
-        modified_ns = seconds_ns(response.headers.get("date"))
         size = sum(part.size for part in parts)
-        return ObjectInfo(
-            self._key,
-            size,
-            version_of(fields["ETag"], modified_ns, size),
-            modified_ns,
-            dict(self._attributes.metadata),
-            self._attributes.content_type,
-        )
+        return stored_info(self._key, size, fields["ETag"], response.headers, self._attributes)
 
     async def _already_committed(self, parts: Sequence[Part]) -> ObjectInfo:
         gone = ObjectNotFound("the upload is gone", key=self._key, operation="commit")
