@@ -55,6 +55,21 @@ def test_keys_are_decoded_only_where_the_server_says_that_they_are_encoded() -> 
     assert parse_listing(listing(entry("a%20+b"), "")).objects[0].key == "a%20+b"
 
 
+@pytest.mark.parametrize("written", ["&#x07;", "&#7;", "&#x7;", "\a"])
+def test_control_characters_that_the_server_does_not_encode_are_read(written: str) -> None:
+    tail = (
+        f"<IsTruncated>true</IsTruncated><NextContinuationToken>a{written}b</NextContinuationToken>"
+    )
+    page = parse_listing(listing(f"<Marker>{written}</Marker>{entry('a%07b')}{tail}"))
+    assert [info.key for info in page.objects] == ["a\ab"]
+    assert page.next_marker == "a\ab"
+
+
+def test_control_characters_excuse_no_other_fault() -> None:
+    with pytest.raises(ConfusedServer):
+        parse_listing(b"<ListBucketResult>&#x07;<Contents></ListBucketResult>")
+
+
 def test_an_empty_listing_is_a_page() -> None:
     text = listing("<IsTruncated>false</IsTruncated><NextContinuationToken/>")
     assert parse_listing(text) == ListPage([], [], None)
