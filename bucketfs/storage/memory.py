@@ -32,6 +32,7 @@ from bucketfs.storage.interface import (
     Part,
     Precondition,
     Sink,
+    Upload,
     Version,
 )
 from bucketfs.storage.key_order import SortedKeys, key_bytes
@@ -177,7 +178,7 @@ class MemoryStore:
             return self._put(key, data, ObjectAttributes())
         return self._put(key, old.data + data, _attributes(old.info))
 
-    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> MemoryUpload:
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin a multipart upload."""
         await trio.lowlevel.checkpoint()
         self._check_key(key, "begin_upload")
