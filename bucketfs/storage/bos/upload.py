@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectExists, ObjectNotFound
+from bucketfs.errors import ObjectChanged, ObjectNotFound
 from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.checksums import SummedBody, combined_crc32
 from bucketfs.storage.bos.documents import (
@@ -26,10 +26,11 @@ from bucketfs.storage.interface import (
     Precondition,
     Version,
 )
+from bucketfs.storage.multipart import Multipart
 from bucketfs.transport.sign_bos import encode_path
 
 
-class BosUpload:
+class BosUpload(Multipart[Calls]):
     """A multipart upload of one key."""
 
     def __init__(
@@ -41,12 +42,9 @@ class BosUpload:
         attributes: ObjectAttributes,
         upload_id: str,
     ) -> None:
-        self.upload_id = upload_id
-        self._calls = calls
+        super().__init__(calls, key, attributes, upload_id)
         self._guard = guard
         self._bucket = bucket
-        self._key = key
-        self._attributes = attributes
         self._checksums: dict[Part, int] = {}
 
     async def add_part(self, number: int, body: Body) -> Part:
@@ -55,10 +53,7 @@ class BosUpload:
         response = await self._calls.send(
             "PUT", "add_part", self._key, query=self._query(number), body=summed
         )
-        tag = response.headers.get("etag", "").strip('"')
-        if not tag:
-            raise ConfusedServer("a part got no ETag", key=self._key, operation="add_part")
-        part = Part(number, tag, body.size)
+        part = self._part("add_part", number, response.headers.get("etag"), body.size)
         self._checksums[part] = summed.crc32
         return part
 
@@ -75,9 +70,7 @@ class BosUpload:
         )
         self._calls.check_document(response, "copy_part", self._key)
         tag, _ = parse_tag(response.body)
-        if not tag:
-            raise ConfusedServer("a part got no ETag", key=self._key, operation="copy_part")
-        return Part(number, tag, length)
+        return self._part("copy_part", number, tag, length)
 
     async def list_parts(self) -> Sequence[Part]:
         """Return what the store has. Raises: ObjectNotFound where the upload is gone."""
@@ -102,25 +95,13 @@ class BosUpload:
         """
         await self._guard.check_unkept(self._key, precondition)
         try:
-            info = await self._complete(parts, precondition)
+            with self._absence_told(precondition):
+                info = await self._complete(parts, precondition)
         except UploadNotFound:
-            info = await self._already_committed(parts)
+            info = await self._already_committed(joined_tag(parts), self._guard.stat)
         except ObjectNotFound as exc:
             raise ObjectChanged("the object is gone", key=self._key, operation="commit") from exc
-        except ObjectChanged as exc:
-            if precondition is None or precondition.version is not None:
-                raise
-            raise ObjectExists(
-                "an object is there already", key=self._key, operation="commit"
-            ) from exc
         return await self._guard.wrote(info)
-
-    async def abort(self) -> None:
-        """Drop the upload; one that is gone already is no error."""
-        try:
-            await self._calls.send("DELETE", "abort", self._key, query=self._query())
-        except ObjectNotFound:
-            return
 
     async def _complete(
         self, parts: Sequence[Part], precondition: Precondition | None
@@ -147,25 +128,6 @@ class BosUpload:
             return await self._guard.stat(self._key)
         size = sum(part.size for part in parts)
         return stored_info(self._key, size, tag, response.headers, self._attributes)
-
-    async def _already_committed(self, parts: Sequence[Part]) -> ObjectInfo:
-        gone = ObjectNotFound("the upload is gone", key=self._key, operation="commit")
-        expected = joined_tag(parts)
-        if expected is None:
-            raise gone
-        try:
-            info = await self._guard.stat(self._key)
-        except ObjectNotFound as exc:
-            raise gone from exc
-        if info.version != expected:
-            raise gone
-        return info
-
-    def _query(self, number: int | None = None) -> list[tuple[str, str]]:
-        query = [("uploadId", self.upload_id)]
-        if number is not None:
-            query.append(("partNumber", str(number)))
-        return query
 
 
 async def begin_upload(

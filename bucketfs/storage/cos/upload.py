@@ -32,9 +32,11 @@ from bucketfs.storage.interface import (
     Precondition,
     Version,
 )
+from bucketfs.storage.multipart import Multipart
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.remote_body import RemoteBody
-from bucketfs.storage.s3.documents import complete_document, parse_fields, parse_items
+from bucketfs.storage.s3.documents import complete_document, parse_fields
+from bucketfs.storage.s3.upload import list_parts, parse_upload_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Place:
     store: ObjectStore
 
 
-class CosUpload:
+class CosUpload(Multipart[Calls]):
     """A multipart upload of one key."""
 
     def __init__(
@@ -57,11 +59,8 @@ class CosUpload:
         storage_class: str | None,
         upload_id: str,
     ) -> None:
-        self.upload_id = upload_id
+        super().__init__(place.calls, key, attributes, upload_id)
         self._place = place
-        self._calls = place.calls
-        self._key = key
-        self._attributes = attributes
         self._storage_class = storage_class
         self._sums: dict[Part, int] = {}
         self._was_tried = False  # A commit may have been done although nobody heard of it.
@@ -73,7 +72,7 @@ class CosUpload:
             "PUT", "add_part", self._key, query=self._query(number), body=summed
         )
         check_sum(response.headers, summed.crc, self._key, "add_part")
-        part = self._part(number, response.headers.get("etag"), body.size)
+        part = self._part("add_part", number, response.headers.get("etag"), body.size)
         self._sums[part] = summed.crc
         return part
 
@@ -100,7 +99,7 @@ class CosUpload:
             return await self.add_part(number, body)
         self._calls.check_document(response, "copy_part", self._key)
         fields = parse_fields(response.body, "CopyPartResult")
-        part = self._part(number, fields.get("ETag"), length)
+        part = self._part("copy_part", number, fields.get("ETag"), length)
         crc = checksum(response.headers)
         if crc is not None:
             self._sums[part] = crc
@@ -108,24 +107,7 @@ class CosUpload:
 
     async def list_parts(self) -> Sequence[Part]:
         """Return what the store has. Raises: ObjectNotFound where the upload is gone."""
-        parts: list[Part] = []
-        marker = "0"
-        while True:
-            query = [("uploadId", self.upload_id), ("part-number-marker", marker)]
-            response = await self._calls.send("GET", "list_parts", self._key, query=query)
-            fields, items = parse_items(response.body, "ListPartsResult", "Part")
-            try:
-                parts += [
-                    self._part(int(item["PartNumber"]), item["ETag"], int(item["Size"]))
-                    for item in items
-                ]
-            except (KeyError, ValueError) as exc:
-                raise ConfusedServer("a listed part is incomplete", key=self._key) from exc
-            following = fields.get("NextPartNumberMarker", "")
-            is_more = fields.get("IsTruncated", "").lower() == "true"
-            if not is_more or not items or following == marker:
-                return sorted(parts, key=lambda part: part.number)
-            marker = following
+        return await list_parts(self._calls, self._key, self.upload_id)
 
     async def commit(
         self, parts: Sequence[Part], precondition: Precondition | None = None
@@ -144,18 +126,11 @@ class CosUpload:
             info = await self._complete(parts, headers, expected)
         except (ObjectChanged, ObjectNotFound) as exc:
             may_be_ours = was_tried or isinstance(exc, ObjectNotFound)
-            found = await self._already_committed(parts, expected) if may_be_ours else None
+            found = await self._committed_before(parts, expected) if may_be_ours else None
             if found is None:
                 raise
             info = found
         return self._place.guard.wrote(info)
-
-    async def abort(self) -> None:
-        """Drop the upload; one that is gone already is no error."""
-        try:
-            await self._calls.send("DELETE", "abort", self._key, query=self._query())
-        except ObjectNotFound:
-            return
 
     async def _complete(
         self, parts: Sequence[Part], headers: Mapping[str, str], expected: int | None
@@ -187,7 +162,7 @@ class CosUpload:
             self._storage_class,
         )
 
-    async def _already_committed(
+    async def _committed_before(
         self, parts: Sequence[Part], expected: int | None
     ) -> ObjectInfo | None:
         """Return the object if it is surely the one of `parts`."""
@@ -210,18 +185,6 @@ class CosUpload:
             crc = joined(crc, self._sums[part], part.size)
         return crc
 
-    def _part(self, number: int, etag: str | None, size: int) -> Part:
-        tag = (etag or "").strip().strip('"')
-        if not tag:
-            raise ConfusedServer("a part got no ETag", key=self._key)
-        return Part(number, tag, size)
-
-    def _query(self, number: int | None = None) -> list[tuple[str, str]]:
-        query = [("uploadId", self.upload_id)]
-        if number is not None:
-            query.append(("partNumber", str(number)))
-        return query
-
 
 async def begin_upload(
     place: Place, key: str, attributes: ObjectAttributes, storage_class: str | None
@@ -234,7 +197,4 @@ async def begin_upload(
         query=[("uploads", "")],
         headers=attribute_headers(attributes, storage_class),
     )
-    fields = parse_fields(response.body, "InitiateMultipartUploadResult")
-    if not fields.get("UploadId"):
-        raise ConfusedServer("an upload got no id", key=key, operation="begin_upload")
-    return CosUpload(place, key, attributes, storage_class, fields["UploadId"])
+    return CosUpload(place, key, attributes, storage_class, parse_upload_id(response, key))

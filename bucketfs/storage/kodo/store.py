@@ -16,7 +16,7 @@ from bucketfs.errors import (
     ObjectNotFound,
     ObjectTooLarge,
 )
-from bucketfs.storage.headers import seconds_ns
+from bucketfs.storage.headers import stored_info
 from bucketfs.storage.interface import (
     ABSENT,
     Body,
@@ -187,16 +187,8 @@ class KodoStore:
         version = text_of(response, "hash")
         if version != expected:
             raise ConfusedServer("other bytes were stored than sent", key=key, operation="write")
-        return self._guard.wrote(
-            ObjectInfo(
-                key,
-                body.size,
-                Version(version),
-                seconds_ns(response.headers.get("date")),
-                dict(attributes.metadata),
-                attributes.content_type,
-            )
-        )
+        info = stored_info(key, body.size, version, response.headers, attributes)
+        return self._guard.wrote(info)
 
     async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
         """Raise NotSupported: Kodo switched appending off in 2022."""

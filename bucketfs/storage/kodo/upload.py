@@ -12,7 +12,7 @@ from bucketfs.errors import (
     ObjectNotFound,
     Transient,
 )
-from bucketfs.storage.headers import seconds_ns
+from bucketfs.storage.headers import stored_info
 from bucketfs.storage.interface import (
     ABSENT,
     Body,
@@ -111,14 +111,8 @@ class KodoUpload:
             )
         except ObjectNotFound:
             return self._guard.wrote(await self._already_committed(parts))
-        info = ObjectInfo(
-            self._key,
-            sum(part.size for part in parts),
-            Version(text_of(response, "hash")),
-            seconds_ns(response.headers.get("date")),
-            dict(self._attributes.metadata),
-            self._attributes.content_type,
-        )
+        size, version = sum(part.size for part in parts), text_of(response, "hash")
+        info = stored_info(self._key, size, version, response.headers, self._attributes)
         await self._check_hash(info, parts)
         return self._guard.wrote(info)
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from bucketfs.errors import (
     ConfusedServer,
     NotSupported,
-    ObjectChanged,
-    ObjectExists,
     ObjectNotFound,
 )
+from bucketfs.storage.calling import Sender
 from bucketfs.storage.headers import (
     attribute_headers,
     has_etag,
@@ -30,6 +29,7 @@ from bucketfs.storage.interface import (
     Precondition,
     Version,
 )
+from bucketfs.storage.multipart import Multipart
 from bucketfs.storage.s3.calls import Calls
 from bucketfs.storage.s3.documents import (
     complete_document,
@@ -39,10 +39,11 @@ from bucketfs.storage.s3.documents import (
     parse_items,
 )
 from bucketfs.storage.s3.preconditions import Guard
+from bucketfs.transport.exchange import Response
 from bucketfs.transport.sign_s3 import encode_path
 
 
-class S3Upload:
+class S3Upload(Multipart[Calls]):
     """A multipart upload of one key."""
 
     def __init__(
@@ -54,12 +55,9 @@ class S3Upload:
         attributes: ObjectAttributes,
         upload_id: str,
     ) -> None:
-        self.upload_id = upload_id
-        self._calls = calls
+        super().__init__(calls, key, attributes, upload_id)
         self._guard = guard
         self._bucket = bucket
-        self._key = key
-        self._attributes = attributes
         self._sources: dict[str, Version] = {}
 
     async def add_part(self, number: int, body: Body) -> Part:
@@ -67,10 +65,7 @@ class S3Upload:
         response = await self._calls.send(
             "PUT", "add_part", self._key, query=self._query(number), body=body
         )
-        tag = response.headers.get("etag", "").strip('"')
-        if not tag:
-            raise ConfusedServer("a part got no ETag", key=self._key, operation="add_part")
-        return Part(number, tag, body.size)
+        return self._part("add_part", number, response.headers.get("etag"), body.size)
 
     async def copy_part(
         self, number: int, source: str, start: int, length: int, version: Version
@@ -99,30 +94,7 @@ class S3Upload:
 
     async def list_parts(self) -> Sequence[Part]:
         """Return what the store has. Raises: ObjectNotFound where the upload is gone."""
-        parts: list[Part] = []
-        marker = "0"
-        while True:
-            response = await self._calls.send(
-                "GET",
-                "list_parts",
-                self._key,
-                query=[("uploadId", self.upload_id), ("part-number-marker", marker)],
-            )
-            fields, items = parse_items(response.body, "ListPartsResult", "Part")
-            try:
-                parts += [
-                    Part(
-                        int(item["PartNumber"]), item["ETag"].strip().strip('"'), int(item["Size"])
-                    )
-                    for item in items
-                ]
-            except (KeyError, ValueError) as exc:
-                raise ConfusedServer("a listed part is incomplete", key=self._key) from exc
-            following = fields.get("NextPartNumberMarker", "")
-            is_more = fields.get("IsTruncated", "").lower() == "true"
-            if not is_more or not items or following == marker:
-                return sorted(parts, key=lambda part: part.number)
-            marker = following
+        return await list_parts(self._calls, self._key, self.upload_id)
 
     async def commit(
         self, parts: Sequence[Part], precondition: Precondition | None = None
@@ -138,23 +110,11 @@ class S3Upload:
         else:
             await self._check_all(precondition)
         try:
-            info = await self._complete(parts, headers)
+            with self._absence_told(precondition):
+                info = await self._complete(parts, headers)
         except ObjectNotFound:
-            info = await self._already_committed(parts)
-        except ObjectChanged as exc:
-            if precondition is None or precondition.version is not None:
-                raise
-            raise ObjectExists(
-                "an object is there already", key=self._key, operation="commit"
-            ) from exc
+            info = await self._already_committed(joined_tag(parts), self._guard.stat)
         return await self._guard.wrote(info)
-
-    async def abort(self) -> None:
-        """Drop the upload; one that is gone already is no error."""
-        try:
-            await self._calls.send("DELETE", "abort", self._key, query=self._query())
-        except ObjectNotFound:
-            return
 
     async def _check_all(self, precondition: Precondition | None) -> None:
         if precondition is not None:
@@ -181,24 +141,38 @@ class S3Upload:
         size = sum(part.size for part in parts)
         return stored_info(self._key, size, fields["ETag"], response.headers, self._attributes)
 
-    async def _already_committed(self, parts: Sequence[Part]) -> ObjectInfo:
-        gone = ObjectNotFound("the upload is gone", key=self._key, operation="commit")
-        try:
-            digest = hashlib.md5(
-                b"".join(bytes.fromhex(part.tag) for part in parts), usedforsecurity=False
-            )
-            info = await self._guard.stat(self._key)
-        except (ValueError, ObjectNotFound) as exc:
-            raise gone from exc
-        if info.version != f"{digest.hexdigest()}-{len(parts)}":
-            raise gone
-        return info
 
-    def _query(self, number: int | None = None) -> list[tuple[str, str]]:
-        query = [("uploadId", self.upload_id)]
-        if number is not None:
-            query.append(("partNumber", str(number)))
-        return query
+async def list_parts(calls: Sender, key: str, upload_id: str) -> Sequence[Part]:
+    """Return the parts of an upload that a server lists in XML, ascending by number.
+
+    Raises: ObjectNotFound where the upload is gone, ConfusedServer.
+    """
+    parts: list[Part] = []
+    marker = "0"
+    while True:
+        query = [("uploadId", upload_id), ("part-number-marker", marker)]
+        response = await calls.send("GET", "list_parts", key, query=query)
+        fields, items = parse_items(response.body, "ListPartsResult", "Part")
+        try:
+            parts += [
+                Part(int(item["PartNumber"]), item["ETag"].strip().strip('"'), int(item["Size"]))
+                for item in items
+            ]
+        except (KeyError, ValueError) as exc:
+            raise ConfusedServer("a listed part is incomplete", key=key) from exc
+        following = fields.get("NextPartNumberMarker", "")
+        is_more = fields.get("IsTruncated", "").lower() == "true"
+        if not is_more or not items or following == marker:
+            return sorted(parts, key=lambda part: part.number)
+        marker = following
+
+
+def parse_upload_id(response: Response, key: str) -> str:
+    """Return the id of an upload that was just begun. Raises: ConfusedServer (there is none)."""
+    fields = parse_fields(response.body, "InitiateMultipartUploadResult")
+    if not fields.get("UploadId"):
+        raise ConfusedServer("an upload got no id", key=key, operation="begin_upload")
+    return fields["UploadId"]
 
 
 async def begin_upload(
@@ -212,10 +186,18 @@ async def begin_upload(
         query=[("uploads", "")],
         headers=attribute_headers(attributes),
     )
-    fields = parse_fields(response.body, "InitiateMultipartUploadResult")
-    if not fields.get("UploadId"):
-        raise ConfusedServer("an upload got no id", key=key, operation="begin_upload")
-    return S3Upload(calls, guard, bucket, key, attributes, fields["UploadId"])
+    upload_id = parse_upload_id(response, key)
+    return S3Upload(calls, guard, bucket, key, attributes, upload_id)
+
+
+def joined_tag(parts: Sequence[Part]) -> Version | None:
+    """Return the ETag of an object of `parts`; None where the tag of some part is no MD5."""
+    try:
+        joined = b"".join(bytes.fromhex(part.tag) for part in parts)
+    except ValueError:
+        return None
+    digest = hashlib.md5(joined, usedforsecurity=False).hexdigest()
+    return Version(f"{digest}-{len(parts)}")
 
 
 def copy_source(bucket: str, key: str, version: Version | None) -> dict[str, str]:
