@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bucketfs.errors import (
     NotSupported,
     ObjectChanged,
     ObjectExists,
+    StorageError,
     Transient,
 )
 from bucketfs.pagecache.cache import PageCache
@@ -31,6 +32,7 @@ from bucketfs.storage.interface import (
     Part,
     Precondition,
     Upload,
+    Version,
 )
 from bucketfs.storage.memory import MemoryStore
 
@@ -86,14 +88,18 @@ class WatchedUpload:
         await self.store.called(f"part {number}")
         return await self.upload.add_part(number, body)
 
-    async def copy_part(self, number: int, source: str, start: int, length: int, version) -> Part:
+    async def copy_part(
+        self, number: int, source: str, start: int, length: int, version: Version
+    ) -> Part:
         await self.store.called(f"copy {number}")
         return await self.upload.copy_part(number, source, start, length, version)
 
-    async def list_parts(self):
+    async def list_parts(self) -> Sequence[Part]:
         return await self.upload.list_parts()
 
-    async def commit(self, parts, precondition=None) -> ObjectInfo:
+    async def commit(
+        self, parts: Sequence[Part], precondition: Precondition | None = None
+    ) -> ObjectInfo:
         await self.store.called("commit")
         return await self.upload.commit(parts, precondition)
 
@@ -126,7 +132,13 @@ async def cache(store: WatchedStore, tmp_path: Path) -> AsyncIterator[PageCache]
         nursery.cancel_scope.cancel()
 
 
-def make_cache(store, nursery, folder, memory=4 * MIB, disk=16 * MIB) -> PageCache:
+def make_cache(
+    store: MemoryStore,
+    nursery: trio.Nursery,
+    folder: Path,
+    memory: int = 4 * MIB,
+    disk: int = 16 * MIB,
+) -> PageCache:
     return PageCache(
         store,
         nursery,
@@ -136,6 +148,12 @@ def make_cache(store, nursery, folder, memory=4 * MIB, disk=16 * MIB) -> PageCac
         part_size=PART,
         concurrency=4,
     )
+
+
+def known_version(content: Content) -> Precondition:
+    """Return that the object is still what `content` was opened on."""
+    assert content.base is not None
+    return Precondition(content.base.version)
 
 
 def pattern(size: int, seed: int = 1) -> bytes:
@@ -158,7 +176,7 @@ async def opened(cache: PageCache, store: MemoryStore, data: bytes) -> Content:
     return cache.open(await store.write("k", BytesBody(data), PLAIN))
 
 
-async def test_an_empty_new_file_is_one_put(cache, store):
+async def test_an_empty_new_file_is_one_put(cache: PageCache, store: WatchedStore) -> None:
     content = cache.create()
     assert content.is_dirty
     assert content.base is None
@@ -170,7 +188,9 @@ async def test_an_empty_new_file_is_one_put(cache, store):
     assert await stored(store) == b""
 
 
-async def test_a_small_file_is_one_put_with_its_attributes(cache, store):
+async def test_a_small_file_is_one_put_with_its_attributes(
+    cache: PageCache, store: WatchedStore
+) -> None:
     content = cache.create()
     await content.write(3, b"abc")
     await content.write(0, b"xyz")
@@ -182,7 +202,9 @@ async def test_a_small_file_is_one_put_with_its_attributes(cache, store):
     assert bytes(await content.read(1, 4)) == b"yzab"
 
 
-async def test_reads_merge_written_bytes_holes_and_the_base(cache, store):
+async def test_reads_merge_written_bytes_holes_and_the_base(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = pattern(1000)
     content = await opened(cache, store, data)
     assert not content.is_dirty
@@ -195,11 +217,11 @@ async def test_reads_merge_written_bytes_holes_and_the_base(cache, store):
     assert bytes(await content.read(0, 10_000)) == bytes(expected)
     assert bytes(await content.read(90, 20)) == bytes(expected[90:110])
     assert await content.read(610, 5) == b""
-    await content.save("k", PLAIN, Precondition(content.base.version))
+    await content.save("k", PLAIN, known_version(content))
     assert await stored(store) == bytes(expected)
 
 
-async def test_a_file_streams_while_it_is_written(cache, store):
+async def test_a_file_streams_while_it_is_written(cache: PageCache, store: WatchedStore) -> None:
     data = pattern(5 * PART + 100)
     content = cache.create()
     content.target = FixedTarget()
@@ -219,7 +241,9 @@ async def test_a_file_streams_while_it_is_written(cache, store):
     assert not content.is_streaming
 
 
-async def test_a_write_into_a_sent_part_sends_it_again(cache, store):
+async def test_a_write_into_a_sent_part_sends_it_again(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = bytearray(pattern(4 * PART))
     content = cache.create()
     content.target = FixedTarget()
@@ -233,7 +257,9 @@ async def test_a_write_into_a_sent_part_sends_it_again(cache, store):
     assert await stored(store) == bytes(data)
 
 
-async def test_a_write_into_a_part_on_its_way_sends_it_again(cache, store):
+async def test_a_write_into_a_part_on_its_way_sends_it_again(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = bytearray(pattern(2 * PART))
     content = cache.create()
     content.target = FixedTarget()
@@ -252,7 +278,9 @@ async def test_a_write_into_a_part_on_its_way_sends_it_again(cache, store):
     assert await stored(store) == bytes(data)
 
 
-async def test_truncating_sent_parts_drops_the_stream(cache, store):
+async def test_truncating_sent_parts_drops_the_stream(
+    cache: PageCache, store: WatchedStore
+) -> None:
     content = cache.create()
     content.target = FixedTarget()
     await write_all(content, pattern(4 * PART))
@@ -264,7 +292,7 @@ async def test_truncating_sent_parts_drops_the_stream(cache, store):
     assert await stored(store) == pattern(4 * PART)[:10]
 
 
-async def test_a_stream_to_another_key_is_not_used(cache, store):
+async def test_a_stream_to_another_key_is_not_used(cache: PageCache, store: WatchedStore) -> None:
     data = pattern(4 * PART)
     content = cache.create()
     content.target = FixedTarget()
@@ -275,25 +303,29 @@ async def test_a_stream_to_another_key_is_not_used(cache, store):
     assert await stored(store, "elsewhere") == data
 
 
-async def test_a_small_change_of_a_large_file_copies_the_rest(cache, store):
+async def test_a_small_change_of_a_large_file_copies_the_rest(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = bytearray(pattern(8 * PART))
     content = await opened(cache, store, bytes(data))
     store.calls.clear()
     await content.write(3 * PART + 5, b"new")
     data[3 * PART + 5 : 3 * PART + 8] = b"new"
-    await content.save("k", PLAIN, Precondition(content.base.version))
+    await content.save("k", PLAIN, known_version(content))
     assert sorted(store.calls) == ["begin", "commit", "copy 1", "copy 3", "part 2"]
     assert await stored(store) == bytes(data)
     assert bytes(await content.read(0, len(data))) == bytes(data)
 
 
-async def test_without_part_copy_a_large_file_is_sent_anew(tmp_path, nursery):
+async def test_without_part_copy_a_large_file_is_sent_anew(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     store = WatchedStore(Capabilities(min_part=16 * KIB, conditional_write=True))
     cache = make_cache(store, nursery, tmp_path)
     data = bytearray(pattern(4 * PART))
     content = await opened(cache, store, bytes(data))
     await content.write(len(data), b"tail")
-    await content.save("k", PLAIN, Precondition(content.base.version))
+    await content.save("k", PLAIN, known_version(content))
     assert not [call for call in store.calls if call.startswith("copy")]
     assert await stored(store) == bytes(data) + b"tail"
 
@@ -314,14 +346,16 @@ class NoPartCopy(WatchedStore):
             raise NotSupported("the server does not copy parts")
 
 
-async def test_a_store_that_turns_out_not_to_copy_parts(tmp_path, nursery):
+async def test_a_store_that_turns_out_not_to_copy_parts(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     store = NoPartCopy()
     cache = make_cache(store, nursery, tmp_path)
     data = bytearray(pattern(4 * PART))
     content = await opened(cache, store, bytes(data))
     await content.write(3 * PART, b"new")
     data[3 * PART : 3 * PART + 3] = b"new"
-    await content.save("k", PLAIN, Precondition(content.base.version))
+    await content.save("k", PLAIN, known_version(content))
     assert await stored(store) == bytes(data)
 
 
@@ -329,7 +363,9 @@ async def test_a_store_that_turns_out_not_to_copy_parts(tmp_path, nursery):
 @pytest.mark.parametrize(
     "failure", [Transient("busy"), AccessDenied("no"), ObjectChanged("other")], ids=repr
 )
-async def test_a_failed_save_loses_nothing(cache, store, size, failure):
+async def test_a_failed_save_loses_nothing(
+    cache: PageCache, store: WatchedStore, size: int, failure: StorageError
+) -> None:
     data = pattern(size)
     content = cache.create()
     await write_all(content, data)
@@ -343,7 +379,9 @@ async def test_a_failed_save_loses_nothing(cache, store, size, failure):
     assert await stored(store) == data
 
 
-async def test_a_stream_goes_on_after_a_passing_failure_of_its_commit(cache, store):
+async def test_a_stream_goes_on_after_a_passing_failure_of_its_commit(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = pattern(4 * PART + 7)
     content = cache.create()
     content.target = FixedTarget()
@@ -357,7 +395,9 @@ async def test_a_stream_goes_on_after_a_passing_failure_of_its_commit(cache, sto
     assert await stored(store) == data
 
 
-async def test_a_stream_whose_file_changed_during_a_failed_commit_is_not_gone_on_with(cache, store):
+async def test_a_stream_whose_file_changed_during_a_failed_commit_is_not_gone_on_with(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = bytearray(pattern(4 * PART + 7))
     content = cache.create()
     content.target = FixedTarget()
@@ -382,7 +422,9 @@ async def test_a_stream_whose_file_changed_during_a_failed_commit_is_not_gone_on
 
 
 @pytest.mark.parametrize("failing", ["begin", "part 2"])
-async def test_a_stream_that_failed_is_made_good_by_the_save(cache, store, failing):
+async def test_a_stream_that_failed_is_made_good_by_the_save(
+    cache: PageCache, store: WatchedStore, failing: str
+) -> None:
     data = pattern(5 * PART)
     store.failures = {failing: Transient("busy")}
     content = cache.create()
@@ -392,7 +434,9 @@ async def test_a_stream_that_failed_is_made_good_by_the_save(cache, store, faili
     assert await stored(store) == data
 
 
-async def test_someone_elses_object_is_not_overwritten(cache, store):
+async def test_someone_elses_object_is_not_overwritten(
+    cache: PageCache, store: WatchedStore
+) -> None:
     content = cache.create()
     await content.write(0, b"mine")
     await store.write("k", BytesBody(b"theirs"), PLAIN)
@@ -404,7 +448,9 @@ async def test_someone_elses_object_is_not_overwritten(cache, store):
 
 
 @pytest.mark.parametrize("size", [1000, 4 * PART])
-async def test_writes_during_a_save_are_for_the_next_one(cache, store, size):
+async def test_writes_during_a_save_are_for_the_next_one(
+    cache: PageCache, store: WatchedStore, size: int
+) -> None:
     data = bytearray(pattern(size))
     content = cache.create()
     await write_all(content, bytes(data))
@@ -421,12 +467,14 @@ async def test_writes_during_a_save_are_for_the_next_one(cache, store, size):
     data[500:505] = b"later"
     data[size - 10 :] = bytes(10)
     assert bytes(await content.read(0, size)) == bytes(data)
-    await content.save("k", PLAIN, Precondition(content.base.version))
+    await content.save("k", PLAIN, known_version(content))
     assert await stored(store) == bytes(data)
     assert not content.is_dirty
 
 
-async def test_a_cancelled_save_leaves_the_content_dirty(cache, store):
+async def test_a_cancelled_save_leaves_the_content_dirty(
+    cache: PageCache, store: WatchedStore
+) -> None:
     content = cache.create()
     await content.write(0, b"kept")
     store.gate = trio.Event()
@@ -438,21 +486,23 @@ async def test_a_cancelled_save_leaves_the_content_dirty(cache, store):
     assert await stored(store) == b"kept"
 
 
-async def test_a_reader_of_a_replaced_object_is_told(cache, store):
+async def test_a_reader_of_a_replaced_object_is_told(cache: PageCache, store: WatchedStore) -> None:
     content = await opened(cache, store, pattern(3 * MIB))
     await store.write("k", BytesBody(b"other"), PLAIN)
     with pytest.raises(ObjectChanged):
         await content.read(0, 100)
 
 
-async def test_a_deleted_object_is_a_replaced_one_to_its_reader(cache, store):
+async def test_a_deleted_object_is_a_replaced_one_to_its_reader(
+    cache: PageCache, store: WatchedStore
+) -> None:
     content = await opened(cache, store, pattern(3 * MIB))
     await store.delete("k")
     with pytest.raises(ObjectChanged):
         await content.read(0, 100)
 
 
-async def test_after_fetch_all_the_object_may_vanish(cache, store):
+async def test_after_fetch_all_the_object_may_vanish(cache: PageCache, store: WatchedStore) -> None:
     data = bytearray(pattern(3 * MIB + 5))
     content = await opened(cache, store, bytes(data))
     await content.write(MIB, b"new")
@@ -464,7 +514,9 @@ async def test_after_fetch_all_the_object_may_vanish(cache, store):
     assert await stored(store, "again") == bytes(data)
 
 
-async def test_fetch_all_of_a_clean_file_leaves_it_clean(cache, store):
+async def test_fetch_all_of_a_clean_file_leaves_it_clean(
+    cache: PageCache, store: WatchedStore
+) -> None:
     data = pattern(MIB)
     content = await opened(cache, store, data)
     await content.fetch_all()
@@ -473,7 +525,7 @@ async def test_fetch_all_of_a_clean_file_leaves_it_clean(cache, store):
     assert bytes(await content.read(0, MIB)) == data
 
 
-async def test_a_renamed_object_goes_on_being_read(cache, store):
+async def test_a_renamed_object_goes_on_being_read(cache: PageCache, store: WatchedStore) -> None:
     data = pattern(3 * MIB)
     content = await opened(cache, store, data)
     info = await store.move("k", "new")
@@ -485,7 +537,7 @@ async def test_a_renamed_object_goes_on_being_read(cache, store):
     assert await stored(store, "new") == b"x" + data[1:]
 
 
-async def test_files_larger_than_the_store_holds_are_refused(cache):
+async def test_files_larger_than_the_store_holds_are_refused(cache: PageCache) -> None:
     content = cache.create()
     with pytest.raises(FileTooLarge):
         await content.truncate(100 * MIB + 1)
@@ -494,7 +546,7 @@ async def test_files_larger_than_the_store_holds_are_refused(cache):
     assert content.size == 0
 
 
-async def test_a_sparse_file_needs_no_memory(cache, store):
+async def test_a_sparse_file_needs_no_memory(cache: PageCache, store: WatchedStore) -> None:
     content = cache.create()
     await content.write(0, b"head")
     await content.truncate(50 * MIB)
@@ -504,7 +556,9 @@ async def test_a_sparse_file_needs_no_memory(cache, store):
     assert await stored(store) == b"head" + bytes(50 * MIB - 4)
 
 
-async def test_short_memory_goes_to_disk_and_comes_back(tmp_path, nursery):
+async def test_short_memory_goes_to_disk_and_comes_back(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     store = WatchedStore()
     cache = make_cache(store, nursery, tmp_path, memory=256 * KIB, disk=8 * MIB)
     data = bytearray(pattern(2 * MIB))
@@ -524,7 +578,9 @@ async def test_short_memory_goes_to_disk_and_comes_back(tmp_path, nursery):
     assert list((tmp_path / "spill").iterdir()) == []
 
 
-async def test_nothing_can_free_space_is_an_error_and_loses_nothing(tmp_path, nursery):
+async def test_nothing_can_free_space_is_an_error_and_loses_nothing(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     store = WatchedStore()
     cache = make_cache(store, nursery, tmp_path, memory=256 * KIB, disk=256 * KIB)
     content = cache.create()
@@ -538,7 +594,9 @@ async def test_nothing_can_free_space_is_an_error_and_loses_nothing(tmp_path, nu
     await content.write(written, pattern(40 * KIB))
 
 
-async def test_a_writer_waits_for_uploads_when_both_budgets_are_full(tmp_path, nursery):
+async def test_a_writer_waits_for_uploads_when_both_budgets_are_full(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     store = WatchedStore()
     cache = make_cache(store, nursery, tmp_path, memory=256 * KIB, disk=256 * KIB)
     first, second = cache.create(), cache.create()
@@ -554,7 +612,9 @@ async def test_a_writer_waits_for_uploads_when_both_budgets_are_full(tmp_path, n
     assert bytes(await second.read(0, 300 * KIB)) == pattern(300 * KIB)
 
 
-async def test_many_files_stream_at_once_with_little_memory(tmp_path, nursery):
+async def test_many_files_stream_at_once_with_little_memory(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     store = WatchedStore()
     cache = make_cache(store, nursery, tmp_path, memory=MIB, disk=100 * MIB)
     data = pattern(12 * PART)
@@ -579,7 +639,7 @@ async def test_many_files_stream_at_once_with_little_memory(tmp_path, nursery):
         assert await stored(store, f"k{number}") == data
 
 
-async def test_discard_gives_everything_back(tmp_path, nursery):
+async def test_discard_gives_everything_back(tmp_path: Path, nursery: trio.Nursery) -> None:
     store = WatchedStore()
     cache = make_cache(store, nursery, tmp_path, memory=256 * KIB)
     content = cache.create()
@@ -593,7 +653,9 @@ async def test_discard_gives_everything_back(tmp_path, nursery):
     assert list((tmp_path / "spill").iterdir()) == []
 
 
-async def test_saved_bytes_are_dropped_when_memory_is_wanted(cache, store):
+async def test_saved_bytes_are_dropped_when_memory_is_wanted(
+    cache: PageCache, store: WatchedStore
+) -> None:
     content = cache.create()
     data = pattern(20 * KIB)
     await content.write(0, data)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -14,12 +16,14 @@ from bucketfs.errors import Transient
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.content import Content
 from bucketfs.storage.interface import (
+    Body,
     Capabilities,
     MemorySink,
     ObjectAttributes,
     ObjectInfo,
     Part,
     Precondition,
+    Upload,
 )
 from bucketfs.storage.memory import MemoryStore, MemoryUpload
 
@@ -63,11 +67,17 @@ class FailingStore(MemoryStore):
         if self.random.random() < self.rate:
             raise Transient("made to fail")
 
-    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> MemoryUpload:
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         upload = await super().begin_upload(key, attributes)
         return FailingUpload(self, upload.upload_id)
 
-    async def write(self, key, body, attributes, precondition=None) -> ObjectInfo:
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None = None,
+    ) -> ObjectInfo:
         await self.wait()
         if self.is_broken:
             raise Transient("broken")
@@ -81,11 +91,13 @@ class FailingUpload(MemoryUpload):
         super().__init__(store, upload_id)
         self.failing = store
 
-    async def add_part(self, number, body) -> Part:
+    async def add_part(self, number: int, body: Body) -> Part:
         await self.failing.trouble()
         return await super().add_part(number, body)
 
-    async def commit(self, parts, precondition=None) -> ObjectInfo:
+    async def commit(
+        self, parts: Sequence[Part], precondition: Precondition | None = None
+    ) -> ObjectInfo:
         await self.failing.wait()
         if self.failing.is_broken:
             raise Transient("broken")
@@ -137,6 +149,7 @@ class Machine:
 
     async def save(self, fails: bool, is_written_meanwhile: bool) -> None:
         base = self.content.base
+        known = Precondition(base.version if base is not None else None)
         self.store.is_broken = fails
         async with trio.open_nursery() as nursery:
             before = bytes(self.model)
@@ -145,7 +158,7 @@ class Machine:
             async def save() -> None:
                 task.set()
                 try:
-                    await self.content.save("k", ATTRIBUTES, Precondition(base and base.version))
+                    await self.content.save("k", ATTRIBUTES, known)
                 except Transient:
                     return
                 assert await self.stored() == before or is_written_meanwhile
@@ -187,7 +200,7 @@ class Machine:
         assert statistics["spilled_bytes"] == statistics["written_memory_bytes"] == 0
 
 
-async def run(folder: Path, capabilities: Capabilities, operations: list, seed: int) -> None:
+async def run(folder: Path, capabilities: Capabilities, operations: list[Any], seed: int) -> None:
     store = FailingStore(capabilities, seed)
     store.rate = 0.3 if seed % 3 == 0 else 0.0
     async with trio.open_nursery() as nursery:
@@ -211,6 +224,11 @@ async def run(folder: Path, capabilities: Capabilities, operations: list, seed: 
 @pytest.mark.parametrize("capabilities", [LIMITS, NO_COPY], ids=["copies", "rewrites"])
 @settings(max_examples=150)
 @given(operations=OPERATIONS, seed=st.integers(0, 1000))
-def test_a_content_is_a_bytearray(tmp_path_factory, capabilities, operations, seed):
+def test_a_content_is_a_bytearray(
+    tmp_path_factory: pytest.TempPathFactory,
+    capabilities: Capabilities,
+    operations: list[Any],
+    seed: int,
+) -> None:
     folder = tmp_path_factory.mktemp("cache")
     trio.run(run, folder, capabilities, operations, seed)

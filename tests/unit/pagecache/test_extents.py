@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ OPERATIONS = st.lists(
 )
 
 
-def content(extents: Extents, spill: bytes, start: int, stop: int) -> bytes:
+def content(extents: Extents, spill: bytes | bytearray, start: int, stop: int) -> bytes:
     """Read a file by its map."""
     data = b""
     for extent in extents.slices(start, stop):
@@ -39,7 +41,9 @@ def content(extents: Extents, spill: bytes, start: int, stop: int) -> bytes:
 
 
 @given(base=st.integers(0, 100), operations=OPERATIONS, low=OFFSETS, high=OFFSETS)
-def test_the_map_gives_what_was_written(base, operations, low, high):
+def test_the_map_gives_what_was_written(
+    base: int, operations: list[Any], low: int, high: int
+) -> None:
     model = bytearray(BASE[:base])
     spill = bytearray(400)
     extents = Extents(base)
@@ -82,7 +86,7 @@ def check_row(extents: Extents, size: int) -> None:
         at = extent.stop
 
 
-def test_a_copy_does_not_change():
+def test_a_copy_does_not_change() -> None:
     extents = Extents(10)
     copy = extents.copy()
     extents.put(2, 4, Kind.ZERO)
@@ -91,7 +95,7 @@ def test_a_copy_does_not_change():
     assert copy.size == 10
 
 
-def test_an_unchanged_file_is_all_base():
+def test_an_unchanged_file_is_all_base() -> None:
     assert Extents(5).is_all_base
     assert not Extents(0).is_all_base
     extents = Extents(5)
@@ -104,7 +108,9 @@ def test_an_unchanged_file_is_all_base():
     stop=st.integers(0, 60),
     probe=st.tuples(st.integers(0, 60), st.integers(0, 60)),
 )
-def test_ranges_are_a_set_of_offsets(ranges, stop, probe):
+def test_ranges_are_a_set_of_offsets(
+    ranges: list[tuple[int, int]], stop: int, probe: tuple[int, int]
+) -> None:
     model: set[int] = set()
     found = Ranges()
     for low, high in ranges:

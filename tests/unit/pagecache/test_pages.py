@@ -78,7 +78,7 @@ def kinds(pages: Pages) -> list[tuple[int, int, Kind]]:
     return [(extent.start, extent.stop, extent.kind) for extent in pages.extents]
 
 
-async def test_small_writes_in_a_row_share_a_piece(pages, room):
+async def test_small_writes_in_a_row_share_a_piece(pages: Pages, room: Room) -> None:
     for offset in range(0, 32 * KIB, 4 * KIB):
         assert pages.write_now(offset, bytes([offset >> 12]) * 4 * KIB)
     assert len(list(pages.extents)) == 1
@@ -86,14 +86,16 @@ async def test_small_writes_in_a_row_share_a_piece(pages, room):
     assert await contents(pages) == b"".join(bytes([n]) * 4 * KIB for n in range(8))
 
 
-async def test_a_large_write_keeps_the_kernels_bytes(pages):
+async def test_a_large_write_keeps_the_kernels_bytes(pages: Pages) -> None:
     data = bytes(SMALL_BYTES + 1)
     assert pages.write_now(0, data)
     (extent,) = pages.extents
     assert extent.view().obj is data
 
 
-async def test_overwriting_gives_memory_back_and_keeps_views_intact(pages, room):
+async def test_overwriting_gives_memory_back_and_keeps_views_intact(
+    pages: Pages, room: Room
+) -> None:
     pages.write_now(0, b"a" * 4 * KIB)
     view = next(iter(pages.extents)).view()
     pages.write_now(0, b"b" * 4 * KIB)
@@ -107,7 +109,9 @@ async def test_overwriting_gives_memory_back_and_keeps_views_intact(pages, room)
     assert await contents(pages) == bytes(4 * KIB) + b"c" * KIB
 
 
-async def test_what_is_written_while_a_range_is_spilled_stays(pages, spill, room):
+async def test_what_is_written_while_a_range_is_spilled_stays(
+    pages: Pages, spill: SlowSpill, room: Room
+) -> None:
     pages.write_now(0, b"a" * 64 * KIB)
     pages.write_now(64 * KIB, b"b" * 64 * KIB)
     spill.go.clear()
@@ -129,7 +133,9 @@ async def test_what_is_written_while_a_range_is_spilled_stays(pages, spill, room
     assert room.memory_bytes == 3
 
 
-async def test_nobody_writes_over_frozen_spilled_bytes(pages, spill, room):
+async def test_nobody_writes_over_frozen_spilled_bytes(
+    pages: Pages, spill: SlowSpill, room: Room
+) -> None:
     fill_memory(room)
     await pages.write(0, b"a" * 8 * KIB)
     assert kinds(pages) == [(0, 8 * KIB, Kind.SPILLED)]
@@ -144,7 +150,9 @@ async def test_nobody_writes_over_frozen_spilled_bytes(pages, spill, room):
     assert await contents(pages) == expected
 
 
-async def test_a_map_is_frozen_between_writes_to_the_spill_file(pages, spill, room):
+async def test_a_map_is_frozen_between_writes_to_the_spill_file(
+    pages: Pages, spill: SlowSpill, room: Room
+) -> None:
     fill_memory(room)
     await pages.write(0, b"a" * KIB)
     spill.go.clear()
@@ -164,7 +172,9 @@ async def test_a_map_is_frozen_between_writes_to_the_spill_file(pages, spill, ro
     assert frozen == [b"b" * KIB]
 
 
-async def test_spilling_does_not_wait_for_a_frozen_range(pages, spill, room):
+async def test_spilling_does_not_wait_for_a_frozen_range(
+    pages: Pages, spill: SlowSpill, room: Room
+) -> None:
     taken = fill_memory(room)
     await pages.write(0, b"a" * KIB)
     room.give_memory(taken)
@@ -176,7 +186,7 @@ async def test_spilling_does_not_wait_for_a_frozen_range(pages, spill, room):
     assert kinds(pages) == [(0, 2 * KIB, Kind.SPILLED)]
 
 
-async def test_filling_leaves_what_was_written(pages, room):
+async def test_filling_leaves_what_was_written(pages: Pages, room: Room) -> None:
     pages.rest_on_base(8 * KIB)
     pages.write_now(KIB, b"new")
     assert pages.fill(0, b"o" * 4 * KIB)
@@ -188,7 +198,9 @@ async def test_filling_leaves_what_was_written(pages, room):
     assert room.disk_bytes == 4 * KIB
 
 
-async def test_filling_on_disk_does_not_undo_a_write_of_the_same_moment(pages, spill, room):
+async def test_filling_on_disk_does_not_undo_a_write_of_the_same_moment(
+    pages: Pages, spill: SlowSpill, room: Room
+) -> None:
     pages.rest_on_base(4 * KIB)
     taken = fill_memory(room)
     spill.go.clear()
@@ -204,7 +216,7 @@ async def test_filling_on_disk_does_not_undo_a_write_of_the_same_moment(pages, s
     assert room.disk_bytes == 4 * KIB - 3
 
 
-async def test_a_full_disk_changes_nothing(pages, spill, room):
+async def test_a_full_disk_changes_nothing(pages: Pages, spill: SlowSpill, room: Room) -> None:
     pages.write_now(0, b"a" * 4 * KIB)
     spill.failure = NoSpace("full")
     with pytest.raises(NoSpace):
@@ -219,7 +231,7 @@ async def test_a_full_disk_changes_nothing(pages, spill, room):
     assert room.memory_bytes == 0
 
 
-async def test_a_cancelled_writer_gives_its_disk_space_back(pages, room):
+async def test_a_cancelled_writer_gives_its_disk_space_back(pages: Pages, room: Room) -> None:
     fill_memory(room)
     await pages.write(0, b"a" * KIB)
     async with pages.frozen(0, KIB):
@@ -229,11 +241,11 @@ async def test_a_cancelled_writer_gives_its_disk_space_back(pages, room):
     assert await contents(pages) == b"a" * KIB
 
 
-async def test_written_bytes_leave_memory_to_readers(room):
+async def test_written_bytes_leave_memory_to_readers(room: Room) -> None:
     assert fill_memory(room) == 768 * KIB
 
 
-async def test_clean_bytes_are_dropped_oldest_first(room, tmp_path):
+async def test_clean_bytes_are_dropped_oldest_first(room: Room, tmp_path: Path) -> None:
     kept = []
     for number in range(3):
         pages = Pages(room, SpillFile(tmp_path / f"{number}", Stages()), trio.CapacityLimiter(1))

@@ -33,7 +33,9 @@ def stores(draw: st.DrawFn) -> Capabilities:
     share=st.floats(0, 1),
     unchanged=st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 900)), max_size=6),
 )
-def test_a_plan_makes_the_file_within_the_limits(capabilities, part_size, share, unchanged):
+def test_a_plan_makes_the_file_within_the_limits(
+    capabilities: Capabilities, part_size: int, share: float, unchanged: list[tuple[int, int]]
+) -> None:
     grid = Grid(capabilities, part_size)
     size = int(grid.limit_bytes * share)
     ranges, at = [], 0
@@ -67,7 +69,7 @@ def test_a_plan_makes_the_file_within_the_limits(capabilities, part_size, share,
 
 
 @given(capabilities=stores(), part_size=st.integers(1, 100))
-def test_the_grid_has_no_gaps_and_never_shrinks(capabilities, part_size):
+def test_the_grid_has_no_gaps_and_never_shrinks(capabilities: Capabilities, part_size: int) -> None:
     grid = Grid(capabilities, part_size)
     at = last = 0
     for number in range(1, capabilities.max_parts + 1):
@@ -81,7 +83,7 @@ def test_the_grid_has_no_gaps_and_never_shrinks(capabilities, part_size):
         grid.span(capabilities.max_parts + 1)
 
 
-def test_the_usual_part_size_reaches_the_largest_object_of_s3():
+def test_the_usual_part_size_reaches_the_largest_object_of_s3() -> None:
     grid = Grid(S3, 8 * MIB)
     assert grid.first_bytes == 8 * MIB
     assert grid.limit_bytes == S3.max_object
@@ -89,20 +91,20 @@ def test_the_usual_part_size_reaches_the_largest_object_of_s3():
     assert grid.count(S3.max_object) <= 10_000
 
 
-def test_a_cloud_that_takes_more_does_not_make_parts_larger():
+def test_a_cloud_that_takes_more_does_not_make_parts_larger() -> None:
     grid = Grid(COS, 8 * MIB)
     assert grid.first_bytes == 8 * MIB
     assert grid.limit_bytes >= 5 << 40
 
 
-def test_a_file_of_one_part_is_one_put():
+def test_a_file_of_one_part_is_one_put() -> None:
     grid = Grid(S3, 8 * MIB)
     assert plan(0, [], S3, grid) == Put(0)
     assert plan(8 * MIB, [], S3, grid) == Put(8 * MIB)
     assert isinstance(plan(8 * MIB + 1, [], S3, grid), Multipart)
 
 
-def test_a_touched_part_is_sent_and_the_rest_copied():
+def test_a_touched_part_is_sent_and_the_rest_copied() -> None:
     grid = Grid(S3, 8 * MIB)
     size = 1024 * MIB
     changed = 500 * MIB

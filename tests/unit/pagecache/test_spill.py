@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.spill import MAX_VECTORS, SpillFile
 
 
-def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path):
+def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path: Path) -> None:
     spill = SpillFile(tmp_path / "a.spill", Stages())
     assert not spill.path.exists()
     spill.write(5000, [b"one", memoryview(b"two")])
@@ -30,7 +31,9 @@ def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path):
 
 @pytest.mark.parametrize("first", [0, 4096, 5000])
 @pytest.mark.parametrize("sizes", [[1 << 20], [1 << 20, 5], [3000, 1 << 20, 0, 7 << 20, 4095]])
-def test_large_writes_past_the_page_cache_meet_small_ones(tmp_path, first, sizes):
+def test_large_writes_past_the_page_cache_meet_small_ones(
+    tmp_path: Path, first: int, sizes: list[int]
+) -> None:
     spill = SpillFile(tmp_path / "a.spill", Stages())
     expected = bytearray(os.urandom(first + sum(sizes) + 100))
     spill.write(0, [bytes(expected)])
@@ -45,7 +48,9 @@ def test_large_writes_past_the_page_cache_meet_small_ones(tmp_path, first, sizes
     spill.discard()
 
 
-def test_a_disk_without_direct_writes_is_written_as_usual(tmp_path, monkeypatch):
+def test_a_disk_without_direct_writes_is_written_as_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refusing(*_: object) -> int:
         raise OSError(errno.EINVAL, "not aligned")
 
@@ -58,7 +63,7 @@ def test_a_disk_without_direct_writes_is_written_as_usual(tmp_path, monkeypatch)
     spill.discard()
 
 
-def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
+def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.pwritev
 
     def short(descriptor: int, buffers: list[memoryview], offset: int) -> int:
@@ -74,7 +79,9 @@ def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "expected"), [(errno.ENOSPC, NoSpace), (errno.EIO, CacheDirectoryError)]
 )
-def test_a_full_disk_is_told_from_a_broken_one(tmp_path, monkeypatch, code, expected):
+def test_a_full_disk_is_told_from_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[Exception]
+) -> None:
     def failing(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
@@ -85,7 +92,7 @@ def test_a_full_disk_is_told_from_a_broken_one(tmp_path, monkeypatch, code, expe
     spill.discard()
 
 
-def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path):
+def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path: Path) -> None:
     spill = SpillFile(tmp_path / "a.spill", Stages())
     spill.write(0, [b"abc"])
     with pytest.raises(CacheDirectoryError, match="shorter"):
@@ -93,7 +100,7 @@ def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path):
     spill.discard()
 
 
-def test_a_body_yields_its_sources_in_order_and_again(tmp_path):
+def test_a_body_yields_its_sources_in_order_and_again(tmp_path: Path) -> None:
     spill = SpillFile(tmp_path / "a.spill", Stages())
     spilled = b"s" * (BLOCK_BYTES + 3)
     spill.write(10, [spilled])
