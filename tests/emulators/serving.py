@@ -166,9 +166,9 @@ def application(emulator: Emulator) -> Callable[[Any, Any], Iterable[bytes]]:
 
 
 class _Gateway(wsgi.Gateway_10):
-    def get_environ(self) -> dict[str, Any]:
+    def get_environ(self) -> Any:
         """Add the headers as they are: WSGI's names do not tell `_` from `-`."""
-        environ: dict[str, Any] = super().get_environ()
+        environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
         environ["emulator.headers"] = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in self.req.inheaders.items()

@@ -93,7 +93,7 @@ def test_an_endpoint_with_a_password_is_refused_and_not_repeated() -> None:
 )
 def test_values_out_of_range(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError):
-        settings(**{name: value})
+        settings("s3://b", **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_the_message_names_the_option_and_what_is_allowed() -> None:
     ],
 )
 def test_modes_of_objects_that_have_none(masks: dict[str, int], modes: tuple[int, int]) -> None:
-    made = settings(**masks)
+    made = settings("s3://b", **masks)
     assert (made.file_mode, made.directory_mode) == modes
 
 

@@ -99,7 +99,8 @@ class BosCloud:
         kind = next((found for found in SUBRESOURCES if found in asked), "")
         setting = next((found for found in settings.SETTINGS if found in asked), None)
         if setting is not None:
-            return settings.setting(call, setting)
+            answer: Response = settings.setting(call, setting)
+            return answer
         operation = table.get((ask.method, kind))
         if operation is None:
             raise Refusal("MethodNotAllowed")

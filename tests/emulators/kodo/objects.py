@@ -90,7 +90,7 @@ class Objects:
         bucket.remove(key)
 
     def _copy(self, segments: list[str], _: bool) -> Any:
-        _, _, kept = self._cloud.found(segments[0])
+        _bucket, _key, kept = self._cloud.found(segments[0])
         bucket, key = self._cloud.place(segments[1])
         if bucket.get(key) is not None and not _is_forced(segments):
             raise Refused(614, "file exists")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from qiniu import Auth, BucketManager, put_data, put_file_v2
@@ -64,7 +65,7 @@ class Sdk:
 
     def url(self, key: str, expires_s: int = 3600) -> str:
         """Return the signed URL of a key."""
-        quoted = requests.utils.quote(key, safe="/")
+        quoted = quote(key, safe="/")
         base = f"http://{self.domain}/{quoted}"
         signed: str = self.auth.private_download_url(base, expires_s)
         return signed

@@ -367,7 +367,7 @@ async def test_a_404_is_believed_over_the_listing(bench: Bench) -> None:
 async def test_types_are_proved_before_a_page_is_given_out(
     bench: Bench, policy: AttributesPolicy, hint: str, proved: bool
 ) -> None:
-    await bench.store.put("d/", **{"bucketfs-special": hint})
+    await bench.store.put("d/", b"", **{"bucketfs-special": hint})
     await bench.store.put("d/link", b"target", **LINK)
     await bench.store.put("d/big", bytes(5000))
     finder = bench.finder(policy=policy)

@@ -93,6 +93,7 @@ async def refused(store: ObjectStore, ask: Ask) -> StorageError:
     assert "\n" not in str(caught.value)
     if isinstance(caught.value, ConfigurationError):
         return StorageError(str(caught.value))
+    assert isinstance(caught.value, StorageError)
     return caught.value
 
 

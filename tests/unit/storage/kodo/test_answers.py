@@ -90,7 +90,7 @@ def test_every_status_has_its_meaning(status: int, kind: type[StorageError]) -> 
 
 @pytest.mark.parametrize("status", [429, 503, 573])
 def test_throttling(status: int) -> None:
-    found = error(status, **{"retry-after": 7})
+    found = error(status, None, **{"retry-after": 7})
     assert isinstance(found, Transient)
     assert found.throttled
     assert found.retry_after_s == 7

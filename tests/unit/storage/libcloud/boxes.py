@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -70,27 +70,30 @@ async def s3_box(
         await store.aclose()
 
 
-class WholeDriver(LocalStorageDriver):  # type: ignore[misc]
+class WholeDriver(LocalStorageDriver):
     """A driver over a folder that lists lazily and has no ranges, and counts what it is asked."""
 
     def __init__(self, key: str, asked: list[str]) -> None:
-        super().__init__(key, ex_use_locking=False)
+        super().__init__(key, ex_use_locking=False)  # type: ignore[no-untyped-call]
         self.asked = asked
 
     def iterate_container_objects(
         self, container: Any, prefix: str | None = None, ex_prefix: str | None = None
-    ) -> Iterable[Any]:
+    ) -> Iterator[Any]:
         """Yield objects one by one."""
         self.asked.append("list")
-        for found in super().iterate_container_objects(container):
+        objects = super().iterate_container_objects(container)  # type: ignore[no-untyped-call]
+        for found in objects:
             if found.name.startswith(prefix or ""):
                 self.asked.append(found.name)
                 yield found
 
-    def download_object_as_stream(self, obj: Any, chunk_size: int | None = None) -> Iterable[bytes]:
+    def download_object_as_stream(self, obj: Any, chunk_size: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of an object."""
         self.asked.append(f"get {obj.name}")
-        return super().download_object_as_stream(obj, chunk_size)  # type: ignore[no-any-return]
+        pieces: Any = super()
+        found: Iterator[bytes] = pieces.download_object_as_stream(obj, chunk_size)
+        return found
 
 
 def folder_pool(folder: Path, asked: list[str]) -> DriverPool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -47,10 +49,12 @@ async def test_an_object_replaced_while_it_is_fetched(tmp_path: Path) -> None:
     times = itertools.count(1)
 
     class Replacing(WholeDriver):
-        def download_object_as_stream(self, obj: object, chunk_size: int | None = None) -> object:
+        def download_object_as_stream(
+            self, obj: Any, chunk_size: int | None = None
+        ) -> Iterator[bytes]:
             data = list(super().download_object_as_stream(obj, chunk_size))
             os.utime(tmp_path / "box" / "a", (next(times), next(times)))
-            return data
+            return iter(data)
 
     (tmp_path / "box").mkdir()
     pool = DriverPool(lambda: Replacing(str(tmp_path), []), "box")
@@ -73,7 +77,7 @@ async def test_two_writes_in_one_tick_of_the_clock_are_two_versions(tmp_path: Pa
 
 async def test_a_failed_fetch_is_tried_by_the_next(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path))
-    outcomes = [OSError("broken"), spool.file().fill([b"hello"])]
+    outcomes: list[OSError | SpoolFile] = [OSError("broken"), spool.file().fill([b"hello"])]
 
     def fetch() -> SpoolFile:
         outcome = outcomes.pop(0)
