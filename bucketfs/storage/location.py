@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from bucketfs.errors import ConfigurationError
 
+_TRAFFIC_LIMITS_BITS_S = (819_200, 838_860_800)
 PROVIDER_SCHEME = "libcloud"
 """The one scheme that names a provider as well: libcloud+PROVIDER://container."""
 
@@ -86,3 +87,19 @@ def parse_url(url: str) -> StoreUrl:
         raise ConfigurationError(f"the URL {url!r} names no bucket")
     prefix = prefix.strip("/")
     return StoreUrl(scheme, bucket, f"{prefix}/" if prefix else "", provider)
+
+
+def traffic_limit_bits_s(limit_bytes_s: int | None, cloud: str) -> int | None:
+    """Return in bits what COS and BOS let one request carry a second; None: as much as it can.
+
+    Raises: ConfigurationError (less or more than both of them take).
+    """
+    if limit_bytes_s is None:
+        return None
+    least, most = _TRAFFIC_LIMITS_BITS_S
+    if not least <= limit_bytes_s * 8 <= most:
+        raise ConfigurationError(
+            f"{cloud} limits a request to {least // 8} to {most // 8} bytes a second, "
+            f"not to {limit_bytes_s}"
+        )
+    return limit_bytes_s * 8

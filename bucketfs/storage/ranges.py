@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from bucketfs.errors import ConfusedServer, ObjectChanged
-from bucketfs.storage.headers import content_range
+from bucketfs.storage.headers import content_range, has_etag, quoted
 from bucketfs.storage.interface import ObjectInfo, Version
 from bucketfs.transport.exchange import Response
+
+
+def range_headers(first: int, left: int, if_version: Version | None) -> dict[str, str]:
+    """Return the headers that ask for `left` bytes from `first`, of `if_version` (None: of any)."""
+    headers = {"range": f"bytes={first}-{first + left - 1}"}
+    if if_version is not None and has_etag(if_version):
+        headers["if-match"] = quoted(if_version)
+    return headers
+
+
+def checked_end(info: ObjectInfo, first: int) -> ObjectInfo:
+    """Return `info` if the server rightly refused a range from `first`. Raises: ConfusedServer."""
+    if first < info.size:
+        raise ConfusedServer("an existing range was refused", key=info.key, operation="read")
+    return info
 
 
 def checked_version(info: ObjectInfo, if_version: Version | None) -> ObjectInfo:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from bucketfs.errors import ConfusedServer
 from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.checksums import CheckedSink
 from bucketfs.storage.bos.headers import crc32_of, is_symlink, object_info
 from bucketfs.storage.bos.links import Links, is_link
-from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import ObjectInfo, Sink, Version
-from bucketfs.storage.ranges import check_range, checked_version
+from bucketfs.storage.ranges import check_range, checked_end, checked_version, range_headers
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.transport.exchange import Intake, Response
 
@@ -35,9 +33,7 @@ class RangeReader:
         """
         if if_version is not None and is_link(if_version):
             return await self._read_link(key, first, left, sink, if_version)
-        headers = {"range": f"bytes={first}-{first + left - 1}"}
-        if if_version is not None and has_etag(if_version):
-            headers["if-match"] = quoted(if_version)
+        headers = range_headers(first, left, if_version)
         passing = CheckedSink(sink)
 
         def intake(head: Response) -> Intake:
@@ -49,13 +45,11 @@ class RangeReader:
 
         try:
             response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
-        except InvalidRange as exc:
+        except InvalidRange:
             info = checked_version(await self._stat(key), if_version)
             if is_link(info.version):
                 return await self._read_link(key, first, left, sink, if_version)
-            if first < info.size:
-                raise ConfusedServer("an existing range was refused", key=key) from exc
-            return info
+            return checked_end(info, first)
         if is_symlink(response.headers):
             return await self._read_link(key, first, left, sink, if_version)
         info = object_info(key, response.headers)

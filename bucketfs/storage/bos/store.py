@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from bucketfs.errors import (
-    ConfigurationError,
     ConfusedServer,
     InvalidRequest,
     NotSupported,
@@ -43,6 +42,7 @@ from bucketfs.storage.interface import (
     Sink,
     Version,
 )
+from bucketfs.storage.location import traffic_limit_bits_s
 from bucketfs.storage.ranges import checked_version
 from bucketfs.storage.s3.addressing import Addressing
 from bucketfs.transport.client import HttpClient
@@ -50,8 +50,6 @@ from bucketfs.transport.credentials import CredentialSource
 
 _LIST_LIMIT = 1000
 _GB = 10**9
-_LEAST_LIMIT_BITS_S, _MOST_LIMIT_BITS_S = 819_200, 838_860_800
-"""What `x-bce-traffic-limit` may be."""
 
 CAPABILITIES = Capabilities(
     append=True,
@@ -96,7 +94,7 @@ class BosStore:
             address,
             client=client,
             credentials=credentials,
-            traffic_limit_bits_s=_limit_bits_s(traffic_limit_bytes_s),
+            traffic_limit_bits_s=traffic_limit_bits_s(traffic_limit_bytes_s, "BOS"),
         )
         self._class_headers = {NAMES.storage_class: storage_class} if storage_class else {}
         self._guard = BosGuard(self.stat)
@@ -313,15 +311,3 @@ class BosStore:
         page = parse_listing(response.body)
         self._links.listed(page.objects)
         return page
-
-
-def _limit_bits_s(bytes_s: int | None) -> int | None:
-    if bytes_s is None:
-        return None
-    bits_s = 8 * bytes_s
-    if not _LEAST_LIMIT_BITS_S <= bits_s <= _MOST_LIMIT_BITS_S:
-        raise ConfigurationError(
-            f"BOS limits a request to {_LEAST_LIMIT_BITS_S // 8} to {_MOST_LIMIT_BITS_S // 8} "
-            f"bytes a second, not to {bytes_s}"
-        )
-    return bits_s

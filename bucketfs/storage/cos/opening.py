@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import trio
 
-from bucketfs.errors import ConfigurationError
 from bucketfs.storage.cos.addressing import find_address
 from bucketfs.storage.cos.store import CosStore
-from bucketfs.storage.location import StoreOptions, StoreUrl
+from bucketfs.storage.location import StoreOptions, StoreUrl, traffic_limit_bits_s
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials_cos import CosCredentials, TencentFiles
 
-_TRAFFIC_LIMITS_BITS_S = (819_200, 838_860_800)
 _REGION_VARIABLES = ("COS_REGION", "TENCENTCLOUD_REGION")
 
 
@@ -31,17 +29,5 @@ async def open_cos(location: StoreUrl, options: StoreOptions) -> CosStore:
             options.environment, profile=options.profile, allow_metadata=address.is_tencent
         ),
         storage_class=options.storage_class,
-        traffic_limit_bits_s=_traffic_limit_bits_s(options.traffic_limit_bytes_s),
+        traffic_limit_bits_s=traffic_limit_bits_s(options.traffic_limit_bytes_s, "COS"),
     )
-
-
-def _traffic_limit_bits_s(limit_bytes_s: int | None) -> int | None:
-    if limit_bytes_s is None:
-        return None
-    least, most = _TRAFFIC_LIMITS_BITS_S
-    if not least <= limit_bytes_s * 8 <= most:
-        raise ConfigurationError(
-            f"COS limits a request to {least // 8} to {most // 8} bytes a second, "
-            f"not to {limit_bytes_s}"
-        )
-    return limit_bytes_s * 8

@@ -26,7 +26,6 @@ from bucketfs.storage.cos.preconditions import Guard
 from bucketfs.storage.cos.upload import CosUpload, Place, begin_upload
 from bucketfs.storage.cos.writing import Writer
 from bucketfs.storage.crc64 import SummedSink
-from bucketfs.storage.headers import has_etag, quoted
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
@@ -37,7 +36,7 @@ from bucketfs.storage.interface import (
     Sink,
     Version,
 )
-from bucketfs.storage.ranges import check_range, checked_version
+from bucketfs.storage.ranges import check_range, checked_end, checked_version, range_headers
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_any, parse_listing
@@ -135,9 +134,7 @@ class CosStore:
         left = length - sink.received
         if left <= 0:
             return checked_version(await self.stat(key), if_version)
-        headers = {"range": f"bytes={first}-{first + left - 1}"}
-        if if_version is not None and has_etag(if_version):
-            headers["if-match"] = quoted(if_version)
+        headers = range_headers(first, left, if_version)
         summed = SummedSink(sink)
 
         def intake(head: Response) -> Intake:
@@ -148,11 +145,8 @@ class CosStore:
 
         try:
             response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
-        except InvalidRange as exc:
-            info = checked_version(await self.stat(key), if_version)
-            if first < info.size:
-                raise ConfusedServer("an existing range was refused", key=key) from exc
-            return info
+        except InvalidRange:
+            return checked_end(checked_version(await self.stat(key), if_version), first)
         info = object_info(key, response.headers)
         expected = checksum(response.headers)
         if expected not in (None, summed.crc) and summed.received == info.size > 0:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from bucketfs.errors import (
-    ConfusedServer,
     InvalidRequest,
     NotSupported,
     ObjectTooLarge,
@@ -14,9 +13,7 @@ from bucketfs.errors import (
 from bucketfs.storage.calling import page_query
 from bucketfs.storage.headers import (
     attribute_headers,
-    has_etag,
     object_info,
-    quoted,
     stored_info,
 )
 from bucketfs.storage.interface import (
@@ -30,7 +27,7 @@ from bucketfs.storage.interface import (
     Sink,
     Version,
 )
-from bucketfs.storage.ranges import check_range, checked_version
+from bucketfs.storage.ranges import check_range, checked_end, checked_version, range_headers
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.addressing import Addressing, find_address
 from bucketfs.storage.s3.calls import Calls, Payload
@@ -124,9 +121,7 @@ class S3Store:
         left = length - sink.received
         if left <= 0:
             return checked_version(await self.stat(key), if_version)
-        headers = {"range": f"bytes={first}-{first + left - 1}"}
-        if if_version is not None and has_etag(if_version):
-            headers["if-match"] = quoted(if_version)
+        headers = range_headers(first, left, if_version)
 
         def intake(head: Response) -> Intake:
             info = checked_version(object_info(key, head.headers), if_version)
@@ -135,11 +130,8 @@ class S3Store:
 
         try:
             response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
-        except InvalidRange as exc:
-            info = checked_version(await self.stat(key), if_version)
-            if first < info.size:
-                raise ConfusedServer("an existing range was refused", key=key) from exc
-            return info
+        except InvalidRange:
+            return checked_end(checked_version(await self.stat(key), if_version), first)
         return object_info(key, response.headers)
 
     async def write(
