@@ -14,7 +14,7 @@ from scripts.benchmark.limit import measure_limit
 from scripts.benchmark.results import Results, table
 from scripts.benchmark.servers import SERVERS, Server, started
 from scripts.benchmark.tools import TOOLS, Tool, version_of
-from scripts.benchmark.work import Work
+from scripts.benchmark.work import TITLES, Work
 
 
 def main() -> None:
@@ -46,12 +46,15 @@ def parsed() -> argparse.Namespace:
         "--tools", default="limit,rclone,s3fs,juicefs,bucketfs", help=f"of limit,{','.join(TOOLS)}"
     )
     parser.add_argument("--mib", type=int, default=512, help="size of the big file (512)")
-    parser.add_argument("--only", default="", help="short names of the work, such as r1,w1")
+    parser.add_argument("--only", default="", help=f"of {','.join(TITLES)}")
     parser.add_argument("--server", choices=sorted(SERVERS), default="juicefs")
     parser.add_argument("--port", type=int, default=9222)
     parser.add_argument("--dir", type=Path, help="scratch folder; kept")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     arguments = parser.parse_args()
+    strange = set(filter(None, arguments.only.split(","))) - TITLES.keys()
+    if strange:
+        parser.error(f"--only: no work {', '.join(sorted(strange))}; there is {', '.join(TITLES)}")
     unknown = set(arguments.tools.split(",")) - {"limit", *TOOLS}
     if unknown:
         parser.error(f"unknown tools: {', '.join(sorted(unknown))}")

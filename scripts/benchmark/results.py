@@ -20,9 +20,18 @@ class Results:
         print(f"  {self.tool:12} {work:26} {figure:10.2f} {unit}", flush=True)
 
     def fail(self, work: str, error: Exception) -> None:
-        """Keep that the tool could not do it."""
-        self.figures[work] = (None, repr(error)[:80])
-        print(f"  {self.tool:12} {work:26}     FAILED {error!r}"[:160], flush=True)
+        """Keep that the tool could not do it, and why."""
+        reason = reason_of(error)
+        self.figures[work] = (None, reason)
+        print(f"  {self.tool:12} {work:26}     FAILED {reason}", flush=True)
+
+
+def reason_of(error: Exception) -> str:
+    """Return one line: what failed, and what a command that failed said of it last."""
+    said = getattr(error, "stderr", None) or b""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    reason = f"{type(error).__name__}: {error}"
+    return " ".join(f"{reason} {text[-200:]}".split())[:400]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -40,6 +49,12 @@ def table(results: Sequence[Results]) -> str:
         "|---" * (len(results) + 1) + "|",
     ]
     lines += [f"| {row} | " + " | ".join(_cell(one, row) for one in results) + " |" for row in rows]
+    lines += [
+        f"\n{one.tool} failed at {work}: {reason}"
+        for one in results
+        for work, (figure, reason) in one.figures.items()
+        if figure is None
+    ]
     return "\n".join(lines)
 
 
