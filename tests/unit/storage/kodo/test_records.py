@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent import futures
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from qiniu import put_file_v2
 from qiniu.services.storage.upload_progress_recorder import UploadProgressRecorder
+from qiniu.services.storage.uploaders.abc import resume_uploader_base
 
 from bucketfs.errors import ConfigurationError, NotSupported, ObjectNotFound
 from bucketfs.storage.interface import BytesBody, ObjectAttributes
@@ -47,7 +50,34 @@ async def store(sdk: Sdk) -> AsyncIterator[KodoStore]:
     await opened.aclose()
 
 
-def interrupted(sdk: Sdk, folder: Path, version: str) -> UploadRecord:
+Interrupt = Callable[[str], UploadRecord]
+
+
+@pytest.fixture
+def interrupted(sdk: Sdk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+    """Return what lets the SDK upload a file, stops it after its first part, and reads its record.
+
+    The SDK's threads go on when it stops: they are waited for.
+    """
+    pools: list[futures.ThreadPoolExecutor] = []
+
+    def make(max_workers: int) -> futures.ThreadPoolExecutor:
+        pools.append(futures.ThreadPoolExecutor(max_workers=max_workers))
+        return pools[-1]
+
+    monkeypatch.setattr(resume_uploader_base, "futures", SimpleNamespace(ThreadPoolExecutor=make))
+
+    def interrupt(version: str) -> UploadRecord:
+        record = upload_a_part(sdk, tmp_path, version)
+        assert pools
+        for pool in pools:
+            pool.shutdown()
+        return record
+
+    return interrupt
+
+
+def upload_a_part(sdk: Sdk, folder: Path, version: str) -> UploadRecord:
     """Let the SDK upload a file, stop it after its first part, and read its record."""
     path, records = folder / "big.bin", folder / "records"
     path.write_bytes(DATA)
@@ -71,9 +101,9 @@ def interrupted(sdk: Sdk, folder: Path, version: str) -> UploadRecord:
 
 
 async def test_an_upload_of_the_sdk_is_listed_and_gone_on_with(
-    store: KodoStore, sdk: Sdk, tmp_path: Path
+    store: KodoStore, interrupted: Interrupt, tmp_path: Path
 ) -> None:
-    record = interrupted(sdk, tmp_path, "v2")
+    record = interrupted("v2")
     assert (record.protocol, record.part_size) == ("v2", 4 * MIB)
     assert record.source_modified_s == int((tmp_path / "big.bin").stat().st_mtime)
     assert list(record.parts) == record.lasting(time.time())
@@ -91,15 +121,15 @@ async def test_an_upload_of_the_sdk_is_listed_and_gone_on_with(
     assert await get(store, "dir/key") == DATA
 
 
-async def test_an_upload_of_the_sdk_is_dropped(store: KodoStore, sdk: Sdk, tmp_path: Path) -> None:
-    upload = store.resume_upload("dir/key", ObjectAttributes(), interrupted(sdk, tmp_path, "v2"))
+async def test_an_upload_of_the_sdk_is_dropped(store: KodoStore, interrupted: Interrupt) -> None:
+    upload = store.resume_upload("dir/key", ObjectAttributes(), interrupted("v2"))
     await upload.abort()
     with pytest.raises(ObjectNotFound):
         await upload.list_parts()
 
 
-async def test_blocks_of_v1_are_told(store: KodoStore, sdk: Sdk, tmp_path: Path) -> None:
-    record = interrupted(sdk, tmp_path, "v1")
+async def test_blocks_of_v1_are_told(store: KodoStore, interrupted: Interrupt) -> None:
+    record = interrupted("v1")
     assert (record.protocol, record.upload_id, record.part_size) == ("v1", None, 4 * MIB)
     assert record.parts
     assert list(record.parts) == record.lasting(time.time())
