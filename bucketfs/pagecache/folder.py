@@ -73,6 +73,31 @@ class CacheFolder:
         os.close(self._lock_descriptor)
 
 
+def is_taken(path: Path) -> bool:
+    """Tell whether a mount uses the cache folder now. Changes nothing. Raises: OSError."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def new_lost_folder(path: Path) -> Path:
+    """Make and return an empty folder in `lost+found`, named by the time. Raises: OSError."""
+    lost = path / "lost+found" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    suffix = itertools.count(1)
+    while lost.exists():
+        lost = lost.with_name(f"{lost.name.split('.')[0]}.{next(suffix)}")
+    lost.mkdir(mode=0o700, parents=True)
+    return lost
+
+
 def _lock(path: Path, owner: str) -> int:
     """Lock the file `path` for this process and say so in it. Raises: CacheDirectoryError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -102,11 +127,7 @@ def _rescue(path: Path) -> None:
     left = sorted(spill.iterdir())
     if not left:
         return
-    rescued = path / "lost+found" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    suffix = itertools.count(1)
-    while rescued.exists():
-        rescued = rescued.with_name(f"{rescued.name.split('.')[0]}.{next(suffix)}")
-    rescued.mkdir(mode=0o700, parents=True)
+    rescued = new_lost_folder(path)
     for file in left:
         file.rename(rescued / file.name)
     names = ", ".join(file.name for file in left)

@@ -1,0 +1,159 @@
+"""Many small changes of one SQLite file, few transactions: those that wait share one fsync.
+
+An fsync costs milliseconds, so that a thousand files closed one after the other would wait for
+their sum. What arrives while a transaction is being written goes into the next one, together.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from bucketfs.pagecache.journal_file import as_local_error, is_disk_trouble
+from bucketfs.pagecache.records import Columns
+
+log = logging.getLogger(__name__)
+
+Statement = tuple[str, Columns]
+"""SQL and its parameters."""
+
+
+class _Change:
+    """Statements of one caller, which waits until they are done or it is its turn to do them."""
+
+    def __init__(self, statements: Sequence[Statement], *, is_durable: bool) -> None:
+        self.statements = statements
+        self.is_durable = is_durable
+        self.turn = trio.Event()
+        self.is_done = False
+        self.failure: Exception | None = None
+
+
+class GroupCommit:
+    """Writes changes in the order of their calls; every transaction is whole or not at all.
+
+    One of the callers writes for all that wait, in a thread, and then hands over to one of those
+    that came meanwhile: there is no task to start or to end, and a cancelled caller cannot stop
+    what it does for others.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.transactions = 0
+        """How many were committed."""
+        self._connection = connection
+        self._path = path
+        self._limiter = trio.CapacityLimiter(1)
+        self._waiting: list[_Change] = []
+        self._left: list[Statement] = []  # not durable ones that the disk refused
+        self._is_busy = False
+
+    async def commit(self, *statements: Statement, is_durable: bool) -> None:
+        """Carry statements out, all or none, and return when that is done.
+
+        Durable ones are on disk then; they survive a power cut. Others survive the end of the
+        process, and a power cut only once a durable one followed; where the disk refuses them, they
+        are tried again with the next and nothing is raised. Cancelled: made or not, but whole.
+        Raises: NoSpace, CacheDirectoryError (nothing was changed; a later call may succeed).
+        """
+        change = _Change(statements, is_durable=is_durable)
+        self._waiting.append(change)
+        if self._is_busy:
+            try:
+                await change.turn.wait()
+            except trio.Cancelled:
+                # ATOMIC: it was not its turn (a set event cannot be cancelled), so nobody waits
+                # for it: it is under way, or it leaves the queue.
+                if change in self._waiting:
+                    self._waiting.remove(change)
+                raise
+        if not change.is_done:
+            await self._write_for_all()
+        failure = change.failure
+        if isinstance(failure, sqlite3.Error):
+            if is_disk_trouble(failure) and not is_durable:
+                return
+            raise as_local_error(failure, self._path) from failure
+        if failure is not None:
+            raise failure
+
+    async def aclose(self) -> None:
+        """Write what the disk refused before, and close the file; no other call may be under way.
+
+        Raises: NoSpace, CacheDirectoryError.
+        """
+        with trio.CancelScope(shield=True):
+            failure = await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+        if failure is not None:
+            raise as_local_error(failure, self._path) from failure
+
+    async def _write_for_all(self) -> None:
+        """Commit everything that waits, then let the next one do so."""
+        # ATOMIC: up to the thread.
+        self._is_busy = True
+        batch, self._waiting = self._waiting, []
+        failure: Exception | None = None
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._write, batch, limiter=self._limiter)
+        except Exception as exc:
+            failure = exc
+        # ATOMIC: to the end.
+        if failure is not None:
+            self._refused(batch, failure)
+        for change in batch:
+            change.is_done = True
+            change.failure = failure
+            change.turn.set()
+        if self._waiting:
+            self._waiting[0].turn.set()
+        else:
+            self._is_busy = False
+
+    def _refused(self, batch: Sequence[_Change], failure: Exception) -> None:
+        """Remember the statements that nobody will give again."""
+        if not isinstance(failure, sqlite3.Error) or not is_disk_trouble(failure):
+            return
+        for change in batch:
+            if not change.is_durable:
+                self._left += change.statements
+        if not any(change.is_durable for change in batch):
+            log.warning(
+                "the journal %s could not be written (tried again): %s", self._path, failure
+            )
+
+    def _write(self, batch: Sequence[_Change]) -> None:
+        """Commit a batch; in a thread."""
+        left = list(self._left)
+        is_durable = any(change.is_durable for change in batch)
+        # In WAL mode NORMAL syncs only before a checkpoint; the next FULL commit syncs all before.
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        self._transact([*left, *(item for change in batch for item in change.statements)])
+        del self._left[: len(left)]
+        self.transactions += 1
+
+    def _transact(self, statements: Sequence[Statement]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, parameters in statements:
+                self._connection.execute(sql, parameters)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _close(self) -> sqlite3.Error | None:
+        """Write what is left, give free pages back, close; in a thread."""
+        try:
+            if self._left:
+                self._transact(self._left)
+            self._connection.execute("PRAGMA incremental_vacuum")
+        except sqlite3.Error as exc:
+            return exc
+        finally:
+            self._connection.close()
+        return None

@@ -1,0 +1,172 @@
+"""The journal: what this machine still owes the bucket, so that a crash loses nothing of it.
+
+One SQLite file in the cache folder: files whose bytes are not in the bucket, multipart uploads that
+were begun, and jobs on several objects. A row is written before what it promises is relied on and
+dropped after it has happened: a row that comes back after a crash is harmless to do again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bucketfs.pagecache.group_commit import GroupCommit
+from bucketfs.pagecache.journal_file import FILE_NAME, OpenFile, open_file, read_contents
+from bucketfs.pagecache.records import (
+    Contents,
+    FileRecord,
+    JobRecord,
+    PartRecord,
+    UploadRecord,
+    encode_attributes,
+    encode_details,
+    encode_file,
+    encode_key,
+    encode_text,
+)
+from bucketfs.storage.interface import ObjectAttributes
+
+NUMBERS_PER_OPENING = 1 << 32
+"""Each opening has numbers of its own, so that none has to be written down when it is given out."""
+
+_PUT_FILE = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * 13)})"
+_PUT_PART = f"INSERT OR REPLACE INTO parts VALUES ({', '.join('?' * 7)})"
+_NOTE_FAILURE = """UPDATE files SET attempts = attempts + 1, last_error = ?, is_refused = ?
+    WHERE number = ?"""
+
+
+class Journal:
+    """The journal of one mount, whose cache folder it has locked.
+
+    Its methods may run concurrently, in trio's thread; changes are made in the order of the calls.
+    When `put_file`, `rekey`, `set_attributes`, `put_upload`, `put_job` and `update_job` return, the
+    change is on disk. The others may be undone by a power cut. Cancelled, a change is made or not,
+    but whole. All that are durable raise: NoSpace, CacheDirectoryError (nothing was changed; a
+    later call may succeed). What a change names and is not there (any more) is no error.
+    """
+
+    def __init__(self, file: OpenFile, path: Path) -> None:
+        self._commits = GroupCommit(file.connection, path)
+        self._numbers = itertools.count(file.opened_times * NUMBERS_PER_OPENING)
+        self._files = {record.number: record for record in file.contents.files}
+        self._uploads = file.contents.uploads
+        self._jobs = file.contents.jobs
+
+    @classmethod
+    def open(cls, folder: Path, store_url: str) -> Journal:
+        """Open the journal of a cache folder, or make one, for the bucket `store_url`.
+
+        The caller holds the folder's lock, and has no spill file open yet. A file that is damaged,
+        of another format or of another bucket is moved to `lost+found` with its spill files, and a
+        WARNING says so. Blocks (an fsync; reads all rows).
+        Raises: CacheDirectoryError, NoSpace.
+        """
+        return cls(open_file(folder, store_url), folder / FILE_NAME)
+
+    @staticmethod
+    def read(folder: Path) -> Contents:
+        """Return what the journal of a folder holds, of a dead mount or a living one.
+
+        Nothing is created or changed there. Blocks.
+        Raises: CacheDirectoryError (no journal, damaged, unreadable).
+        """
+        return read_contents(folder)
+
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """The files that were in it when it was opened, but for those put anew or dropped since."""
+        return tuple(self._files.values())
+
+    @property
+    def uploads(self) -> tuple[UploadRecord, ...]:
+        """The uploads that were in it when it was opened."""
+        return self._uploads
+
+    @property
+    def jobs(self) -> tuple[JobRecord, ...]:
+        """The jobs that were in it when it was opened."""
+        return self._jobs
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were committed since it was opened."""
+        return self._commits.transactions
+
+    def new_number(self) -> int:
+        """Return a number (of a file, of its spill file) that this journal never gave before."""
+        return next(self._numbers)
+
+    async def put_file(self, record: FileRecord) -> None:
+        """Remember a file, in place of what was known under its number."""
+        await self._commits.commit((_PUT_FILE, encode_file(record)), is_durable=True)
+        self._files.pop(record.number, None)
+
+    async def rekey(self, keys: Mapping[int, str]) -> None:
+        """Set the keys under which files (by number) are to be saved, all at once."""
+        sql = "UPDATE files SET key = ? WHERE number = ?"
+        changes = [(sql, (encode_key(key), number)) for number, key in keys.items()]
+        await self._commits.commit(*changes, is_durable=True)
+
+    async def set_attributes(self, number: int, attributes: ObjectAttributes) -> None:
+        """Set what is to stand beside a file's bytes."""
+        sql = "UPDATE files SET attributes = ? WHERE number = ?"
+        change = (sql, (encode_attributes(attributes), number))
+        await self._commits.commit(change, is_durable=True)
+
+    async def note_failure(self, number: int, text: str, is_refused: bool = False) -> None:
+        """Count an attempt to save a file that failed, and say why."""
+        change = (_NOTE_FAILURE, (encode_text(text), int(is_refused), number))
+        await self._commits.commit(change, is_durable=False)
+
+    async def drop_files(self, numbers: Iterable[int]) -> None:
+        """Forget files: their bytes are in the bucket, or nobody wants them."""
+        sql = "DELETE FROM files WHERE number = ?"
+        gone = list(numbers)
+        await self._commits.commit(*((sql, (number,)) for number in gone), is_durable=False)
+        for number in gone:
+            self._files.pop(number, None)
+
+    async def put_upload(self, upload_id: str, key: str, file_number: int | None) -> None:
+        """Remember an upload that was begun at `key`, before its first part is sent."""
+        row = (upload_id, encode_key(key), file_number, time.time_ns())
+        change = ("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", row)
+        await self._commits.commit(change, is_durable=True)
+
+    async def put_part(self, upload_id: str, part: PartRecord) -> None:
+        """Remember a part that the store has."""
+        row = (upload_id, part.number, part.start, part.stop, part.tag, part.size, part.md5)
+        await self._commits.commit((_PUT_PART, row), is_durable=False)
+
+    async def drop_upload(self, upload_id: str) -> None:
+        """Forget an upload (committed or aborted) and its parts."""
+        await self._commits.commit(
+            ("DELETE FROM parts WHERE upload_id = ?", (upload_id,)),
+            ("DELETE FROM uploads WHERE upload_id = ?", (upload_id,)),
+            is_durable=False,
+        )
+
+    async def put_job(self, kind: str, details: Mapping[str, str]) -> int:
+        """Remember a job; return its number."""
+        number = self.new_number()
+        change = ("INSERT INTO jobs VALUES (?, ?, ?)", (number, kind, encode_details(details)))
+        await self._commits.commit(change, is_durable=True)
+        return number
+
+    async def update_job(self, number: int, details: Mapping[str, str]) -> None:
+        """Set how far a job is."""
+        change = ("UPDATE jobs SET details = ? WHERE number = ?", (encode_details(details), number))
+        await self._commits.commit(change, is_durable=True)
+
+    async def drop_job(self, number: int) -> None:
+        """Forget a job that is done."""
+        change = ("DELETE FROM jobs WHERE number = ?", (number,))
+        await self._commits.commit(change, is_durable=False)
+
+    async def aclose(self) -> None:
+        """Close the file; no other method may be under way or follow.
+
+        Raises: NoSpace, CacheDirectoryError.
+        """
+        await self._commits.aclose()
