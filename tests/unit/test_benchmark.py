@@ -92,7 +92,7 @@ def test_a_failure_says_why_and_the_rest_is_done(
     def failing(*_: object, **__: object) -> None:
         raise subprocess.CalledProcessError(1, ["dd"], stderr=b"dd: error writing: No space\n")
 
-    monkeypatch.setattr(work.subprocess, "run", failing)
+    monkeypatch.setattr(subprocess, "run", failing)
     found = measured(tool, "w1", "w4")
     shown = table([found])
     assert "| w1 seq write durable | failed |" in shown
