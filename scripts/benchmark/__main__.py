@@ -9,6 +9,7 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
+from shutil import which
 
 from scripts.benchmark.limit import measure_limit
 from scripts.benchmark.results import Results, table
@@ -58,6 +59,9 @@ def parsed() -> argparse.Namespace:
     unknown = set(arguments.tools.split(",")) - {"limit", *TOOLS}
     if unknown:
         parser.error(f"unknown tools: {', '.join(sorted(unknown))}")
+    absent = [name for name in arguments.tools.split(",") if name in TOOLS and not which(name)]
+    if absent:
+        parser.error(f"not installed: {', '.join(absent)}; --tools chooses others")
     return arguments
 
 
