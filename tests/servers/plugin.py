@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,10 @@ def _at(name: str, port: int, checks_signatures: bool = True) -> RunningS3:
     return RunningS3(name, f"http://127.0.0.1:{port}", checks_signatures)
 
 
-@pytest.fixture(scope="session")
-def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
-    """Ceph's radosgw: a production server with flat keys; it is the judge where servers differ."""
+@contextmanager
+def radosgw_of_one_machine(folder: Path) -> Iterator[RunningS3]:
+    """Run Ceph's radosgw, with what it writes in `folder`, for the time of the block."""
     program("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph-mgr", "ceph", "monmaptool")
-    folder = tmp_path_factory.mktemp("radosgw")
 
     def command(port: int) -> list[str]:
         place = str(folder / str(port))
@@ -32,6 +32,13 @@ def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
     with running(
         functools.partial(_at, "radosgw"), command, folder / "log", is_stopped_by_stdin=True
     ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
+    """Ceph's radosgw: a production server with flat keys; it is the judge where servers differ."""
+    with radosgw_of_one_machine(tmp_path_factory.mktemp("radosgw")) as server:
         yield server
 
 
@@ -65,11 +72,10 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
-    """`juicefs gateway`: MinIO's S3 over a file system."""
+@contextmanager
+def juicefs_gateway(folder: Path) -> Iterator[RunningS3]:
+    """Run `juicefs gateway`, with its files in `folder`, for the time of the block."""
     (path,) = program("juicefs")
-    folder = tmp_path_factory.mktemp("juicefs")
     meta = f"sqlite3://{folder}/meta.db"
     bucket = f"{folder}/chunks/"
     subprocess.run(
@@ -96,4 +102,11 @@ def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
         folder / "log",
         {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY},
     ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
+    """`juicefs gateway`: MinIO's S3 over a file system."""
+    with juicefs_gateway(tmp_path_factory.mktemp("juicefs")) as server:
         yield server
