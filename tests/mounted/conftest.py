@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,7 +35,7 @@ class MountedS3:
 
 @dataclass(frozen=True)
 class Place:
-    """A directory of a mounted bucket, and the same place as another client of the bucket has it.
+    """A directory of a mounted S3 bucket, and where it is there. `clouds` has one of every cloud.
 
     Names are below the directory; `prefix` is that of its keys.
     """
@@ -45,35 +44,6 @@ class Place:
     bucket: str
     prefix: str
     path: Path
-    client: Any
-
-    def put(self, name: str, body: bytes = b"", **more: Any) -> str:
-        """Write an object beside the mount; return its ETag."""
-        key = self.prefix + name
-        answer = self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **more)
-        return str(answer["ETag"])
-
-    def get(self, name: str) -> bytes:
-        """Return an object's bytes."""
-        answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
-        body: bytes = answer["Body"].read()
-        return body
-
-    def head(self, name: str) -> Any:
-        """Return what HEAD says of an object."""
-        return self.client.head_object(Bucket=self.bucket, Key=self.prefix + name)
-
-    def delete(self, name: str) -> None:
-        """Delete an object beside the mount."""
-        self.client.delete_object(Bucket=self.bucket, Key=self.prefix + name)
-
-    def names(self) -> list[str]:
-        """Return all keys of the directory, without its prefix and without its own marker."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self.prefix
-        )
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return [key[len(self.prefix) :] for key in keys if key != self.prefix]
 
     def remounted(
         self, folder: Path, *options: str, name: str = "cold"
@@ -93,22 +63,14 @@ def s3_options(server: RunningS3) -> str:
     return f"endpoint={server.endpoint},region=us-east-1,addressing=path"
 
 
-def wait_until(condition: Callable[[], bool], what: str = "the change") -> None:
-    """Poll until `condition` holds; fail after `SEEN_WITHIN_S`."""
-    deadline = time.monotonic() + SEEN_WITHIN_S
+def wait_until(
+    condition: Callable[[], bool], what: str = "the change", limit_s: float = SEEN_WITHIN_S
+) -> None:
+    """Poll until `condition` holds; fail after `limit_s`."""
+    deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} was not seen in time"
         time.sleep(0.1)
-
-
-@pytest.fixture
-def mounted_s3(radosgw: RunningS3, tmp_path: Path) -> Iterator[MountedS3]:
-    """A fresh bucket, mounted with a `ttl` of one second."""
-    bucket = radosgw.make_bucket()
-    options = (s3_options(radosgw), "ttl=1")
-    environment = radosgw.environment
-    with mounted(f"s3://{bucket}", tmp_path, *options, environment=environment) as mount:
-        yield MountedS3(radosgw, bucket, mount)
 
 
 @pytest.fixture(scope="session")
@@ -131,5 +93,4 @@ def place(session_s3: MountedS3, request: pytest.FixtureRequest) -> Place:
         session_s3.bucket,
         f"{name}/",
         session_s3.path / name,
-        session_s3.server.client(),
     )

@@ -1,7 +1,8 @@
-"""A mounted COS bucket beside Tencent's SDK: what one writes the other reads."""
+"""A mounted COS bucket beside Tencent's SDK: what is special of COS (the rest is in `clouds`)."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -56,6 +57,16 @@ class Mounted:
         self.client.append_object(Bucket=self.bucket, Key=key, Position=position, Data=data)
 
 
+def _text(path: Path) -> str | None:
+    """Return a file's text, None where it grew since the mount looked last (ESTALE)."""
+    try:
+        return path.read_text()
+    except OSError as exc:
+        if exc.errno != errno.ESTALE:
+            raise
+        return None
+
+
 @pytest.fixture
 def beside(cos: RunningEmulator, tmp_path: Path) -> Iterator[Mounted]:
     """A fresh bucket, mounted with a `ttl` of one second."""
@@ -64,25 +75,6 @@ def beside(cos: RunningEmulator, tmp_path: Path) -> Iterator[Mounted]:
     with mounted(f"cos://{bucket}", tmp_path, *options, environment=cos.environment) as mount:
         yield Mounted(cos, bucket, mount, sdk(cos))
     cos.knobs.reset()
-
-
-def test_what_is_written_here_the_sdk_reads(beside: Mounted) -> None:
-    folder = beside.path / "目录"
-    folder.mkdir()
-    small = folder / "a b.txt"
-    small.write_text("small")
-    small.chmod(0o640)
-    large = os.urandom(20 * MIB)
-    (folder / "large").write_bytes(large)
-    with open(small, "a") as file:
-        file.write(" and more")
-    small.rename(folder / "renamed.txt")
-    assert beside.all_keys() == ["目录/", "目录/large", "目录/renamed.txt"]
-    assert beside.bytes_of("目录/renamed.txt") == b"small and more"
-    assert beside.bytes_of("目录/large") == large
-    found = beside.head("目录/renamed.txt")
-    assert int(found["x-cos-meta-mode"]) == stat.S_IFREG | 0o640
-    assert found["Content-Type"] == "text/plain"
 
 
 def test_what_the_sdk_writes_is_read_here(beside: Mounted, tmp_path: Path) -> None:
@@ -97,7 +89,7 @@ def test_what_the_sdk_writes_is_read_here(beside: Mounted, tmp_path: Path) -> No
     assert (beside.path / "d" / "theirs").read_bytes() == data
     assert log.read_text() == "one\n"
     beside.append("d/log", 4, b"two\n")
-    wait_until(lambda: log.read_text() == "one\ntwo\n")
+    wait_until(lambda: _text(log) == "one\ntwo\n")
 
 
 def test_an_appendable_object_is_a_file_like_others(beside: Mounted) -> None:
@@ -133,37 +125,6 @@ def test_a_native_symlink_is_what_it_points_at(beside: Mounted) -> None:
     wait_until(link.exists)
     assert link.stat().st_size == 5
     assert link.read_bytes() == b"bytes"
-
-
-def test_edits_send_what_changed(beside: Mounted) -> None:
-    data = bytearray(os.urandom(24 * MIB))
-    path = beside.path / "f"
-    path.write_bytes(data)
-    beside.server.knobs.seen.clear()
-    with open(path, "r+b") as file:
-        file.seek(12 * MIB)
-        file.write(b"changed")
-    data[12 * MIB : 12 * MIB + 7] = b"changed"
-    assert beside.bytes_of("f") == data
-    sent = sum(len(ask.body) for ask in beside.server.knobs.seen if ask.method == "PUT")
-    assert sent < 16 * MIB
-
-
-def test_a_cold_mount_finds_all(beside: Mounted, tmp_path: Path) -> None:
-    (beside.path / "d").mkdir()
-    (beside.path / "d" / "f").write_bytes(b"x" * MIB)
-    (beside.path / "d" / "f").chmod(0o600)
-    (beside.path / "d" / "l").symlink_to("f")
-    os.setxattr(beside.path / "d" / "f", "user.name", b"value \xff")
-    assert beside.mount.unmount() == 0
-    url, options = f"cos://{beside.bucket}/d", f"endpoint={beside.server.endpoint}"
-    environment = beside.server.environment
-    with mounted(url, tmp_path, options, environment=environment, name="cold") as cold:
-        listed = subprocess.run(["ls", "-l", cold.path], capture_output=True, text=True, check=True)
-        assert "l -> f" in listed.stdout
-        assert stat.S_IMODE((cold.path / "f").stat().st_mode) == 0o600
-        assert (cold.path / "l").read_bytes() == b"x" * MIB
-        assert os.getxattr(cold.path / "f", "user.name") == b"value \xff"
 
 
 def test_a_storage_class_of_a_mount(cos: RunningEmulator, tmp_path: Path) -> None:

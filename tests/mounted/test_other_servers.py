@@ -1,6 +1,6 @@
 """A day's work on each of the other S3 servers: what must hold wherever one mounts.
 
-radosgw is the judge of the details (test_s3.py). moto is flat as Amazon is; rclone and juicefs sit
+radosgw is the judge of the details (clouds/). moto is flat as Amazon is; rclone and juicefs sit
 on a folder: a name is a file or a directory there.
 """
 
