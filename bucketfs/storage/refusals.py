@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bucketfs.errors import (
     AccessDenied,
     BucketNotFound,
+    ConfigurationError,
     ConfusedServer,
     InvalidKey,
     InvalidRequest,
@@ -131,6 +132,13 @@ class Vocabulary:
             return True
         is_known = status in self.statuses or status in STATUSES or self._knows(code)
         return status >= 500 and not is_known
+
+
+def sent_elsewhere(response: Response) -> ConfigurationError:
+    """Return the error that a redirect is: a signed request is sent to nobody else."""
+    return ConfigurationError(
+        f"the server sends us elsewhere ({response.status}): the endpoint or region is wrong"
+    )
 
 
 def retry_after_s(response: Response) -> float | None:

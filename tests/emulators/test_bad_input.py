@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from werkzeug.wrappers import Response
 
 from bucketfs.cli.probing import probe_bucket
 from bucketfs.errors import ConfigurationError
-from tests.emulators.serving import Ask, RunningEmulator
+from tests.emulators.forwarding import ForwardedS3
+from tests.emulators.serving import Ask, Knobs, RunningEmulator, serving
+from tests.servers.s3_server import RunningS3
 
-CLOUDS = ("cos", "bos", "kodo")
+CLOUDS = ("s3", "cos", "bos", "kodo")
 EXPIRED = {
+    "s3": (400, "ExpiredToken"),
     "cos": (403, "ExpiredToken"),
     "bos": (403, "InvalidSessionToken"),
     "kodo": (401, "expired token"),
@@ -25,12 +30,27 @@ EXPIRED = {
 
 def refusal(cloud: str, status: int, code: str) -> Response:
     """Return a refusal as this cloud words it."""
-    if cloud == "cos":
+    if cloud in ("cos", "s3"):
+        names = {"cos": "x-cos-request-id", "s3": "x-amz-request-id"}
         body = f"<Error><Code>{code}</Code><Message>m</Message><RequestId>ID</RequestId></Error>"
-        return Response(body, status, {"x-cos-request-id": "ID"}, "application/xml")
+        return Response(body, status, {names[cloud]: "ID"}, "application/xml")
     fields = {"error": code} if cloud == "kodo" else {"code": code, "requestId": "ID"}
     headers = {"X-Reqid": "ID"} if cloud == "kodo" else {"x-bce-request-id": "ID"}
     return Response(json.dumps(fields), status, headers, "application/json")
+
+
+class Stranger:
+    """A server that nobody may ask."""
+
+    def __init__(self) -> None:
+        self.knobs = Knobs()
+        self.environment: dict[str, str] = {}
+
+    def make_bucket(self) -> str:
+        return ""
+
+    def answer(self, ask: Ask) -> Response:
+        return Response("a stranger was asked")
 
 
 def writes(ask: Ask) -> bool:
@@ -41,16 +61,24 @@ def writes(ask: Ask) -> bool:
 
 
 def lists(ask: Ask) -> bool:
-    """Return whether a request lists, in any of the three dialects."""
+    """Return whether a request lists, in any of the dialects."""
     names = {name for name, _ in ask.query}
     return ask.path == b"/list" or bool(names & {"max-keys", "maxKeys", "delimiter"})
+
+
+@pytest.fixture(scope="session")
+def s3(juicefs: RunningS3) -> Iterator[RunningEmulator]:
+    """MinIO's S3, behind our knobs."""
+    emulator = ForwardedS3(juicefs)
+    with serving(emulator) as endpoint:
+        yield RunningEmulator("s3", endpoint, emulator)
 
 
 @pytest.fixture(params=CLOUDS)
 def cloud(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningEmulator]:
-    """Each emulated cloud, untouched, with its right keys in the environment."""
+    """Each cloud, untouched, with its right keys in the environment."""
     running: RunningEmulator = request.getfixturevalue(request.param)
     running.knobs.reset()
     monkeypatch.setenv("HOME", "/nonexistent")
@@ -110,9 +138,16 @@ def test_no_keys_at_all(cloud: RunningEmulator, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("skew_s", [1200, -1200])
 def test_a_clock_that_is_20_minutes_off(
-    cloud: RunningEmulator, skew_s: float, capsys: pytest.CaptureFixture[str]
+    cloud: RunningEmulator,
+    skew_s: float,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cloud.knobs.skew_s = skew_s
+    if cloud.name == "s3":
+        # That server's clock cannot be turned, so it is the signer's that is wrong.
+        wrong = SimpleNamespace(time=lambda: time.time() - skew_s)
+        monkeypatch.setattr("bucketfs.storage.s3.calls.time", wrong)
     if cloud.name == "cos" and skew_s > 0:
         # A signature for COS says from when to when it is good: 20 minutes late does no harm.
         assert probed(cloud) == 0
@@ -140,6 +175,10 @@ def test_a_bucket_of_another_region(
     if cloud.name == "cos":
         monkeypatch.setenv("COS_REGION", "ap-nowhere")
         assert "no such bucket in this region" in line(cloud, bucket)
+    elif cloud.name == "s3":
+        region = {"x-amz-bucket-region": "eu-west-1", "x-amz-request-id": "ID"}
+        cloud.knobs.refuse = lambda ask: Response("", 301, region)
+        assert "use -o region=eu-west-1" in line(cloud, bucket)
     elif cloud.name == "bos":
         elsewhere = Response("", 301, {"Location": "http://gz.example.com/"})
         cloud.knobs.refuse = lambda ask: elsewhere
@@ -147,6 +186,17 @@ def test_a_bucket_of_another_region(
     else:
         refuse(cloud, lambda ask: True, 400, "incorrect region, please use up-z1.qiniup.com")
         assert "incorrect region" in line(cloud, bucket)
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_redirect_is_followed_by_nobody(cloud: RunningEmulator, status: int) -> None:
+    """A signed request is not for strangers."""
+    stranger = Stranger()
+    with serving(stranger) as elsewhere:
+        answer = Response("", status, {"Location": f"{elsewhere}/"})
+        cloud.knobs.refuse = lambda ask: answer
+        assert str(status) in line(cloud)
+    assert stranger.knobs.seen == []
 
 
 def test_no_right_to_list(cloud: RunningEmulator) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bucketfs.errors import (
     AccessDenied,
     BucketfsError,
-    ConfigurationError,
     InvalidKey,
     InvalidRequest,
     NotSupported,
@@ -14,7 +13,7 @@ from bucketfs.errors import (
     QuotaExceeded,
 )
 from bucketfs.storage.bos.documents import parse_error
-from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary
+from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
 from bucketfs.transport.exchange import Response
 
 
@@ -76,9 +75,7 @@ def refusal(response: Response, *, method: str, operation: str, key: str | None)
     All are StorageErrors, but for a wrong endpoint, which a person has to correct.
     """
     if response.status in REDIRECTS:
-        return ConfigurationError(
-            f"the server sends us elsewhere ({response.status}): the endpoint or region is wrong"
-        )
+        return sent_elsewhere(response)
     found = parse_error(response.body)
     request_id = response.headers.get("x-bce-request-id") or found.get("requestId") or None
     # BOS gives every answer an id.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bucketfs.errors import (
     AccessDenied,
+    BucketfsError,
     InvalidKey,
     NotSupported,
     ObjectChanged,
     ObjectExists,
-    StorageError,
 )
-from bucketfs.storage.refusals import Refused, Vocabulary
+from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.exchange import Response
 
@@ -52,8 +52,13 @@ def has_expired(response: Response, method: str) -> bool:
     return method == "HEAD" or _document(response).get("Code", "") in _EXPIRED
 
 
-def refusal(response: Response, *, method: str, operation: str, key: str | None) -> StorageError:
-    """Return the error that a refusing answer stands for; `key` None: it was about the bucket."""
+def refusal(response: Response, *, method: str, operation: str, key: str | None) -> BucketfsError:
+    """Return the error that a refusing answer stands for; `key` None: it was about the bucket.
+
+    All are StorageErrors, but for a wrong endpoint, which a person has to correct.
+    """
+    if response.status in REDIRECTS:
+        return sent_elsewhere(response)
     fields = _document(response)
     request_id = response.headers.get("x-cos-request-id") or fields.get("RequestId") or None
     # COS gives every answer an id.

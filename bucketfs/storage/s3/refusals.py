@@ -11,7 +11,7 @@ from bucketfs.errors import (
     InvalidKey,
     QuotaExceeded,
 )
-from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary
+from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.exchange import Response
 
@@ -39,6 +39,7 @@ _WORDS = Vocabulary(
     not_done=frozenset({"ConditionalRequestConflict", "OperationAborted"}),
     transient=frozenset({"XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}),
     advice={
+        "ExpiredToken": "the temporary keys have ended",
         "InvalidAccessKeyId": "the server does not know this access key",
         "RequestTimeTooSkewed": "the clock of this machine is wrong",
         "SignatureDoesNotMatch": "the secret key is wrong",
@@ -92,9 +93,7 @@ def _elsewhere(
             f"the bucket is in region {right}, not {region}: use -o region={right}"
         )
     if status in REDIRECTS:
-        return ConfigurationError(
-            f"the server sends us elsewhere ({status}): the endpoint or region is wrong"
-        )
+        return sent_elsewhere(response)
     return None
 
 

@@ -7,6 +7,7 @@ import pytest
 from bucketfs.errors import (
     AccessDenied,
     BucketNotFound,
+    ConfigurationError,
     ConfusedServer,
     InvalidKey,
     InvalidRequest,
@@ -30,7 +31,14 @@ def answer(status: int, code: str = "", body: bytes | None = None) -> Response:
 
 
 def meaning(response: Response, key: str | None = "k") -> StorageError:
-    return refusal(response, method="PUT", operation="write", key=key)
+    found = refusal(response, method="PUT", operation="write", key=key)
+    assert isinstance(found, StorageError)
+    return found
+
+
+def test_a_redirect_is_for_a_person_to_correct() -> None:
+    found = refusal(answer(302), method="GET", operation="list", key=None)
+    assert isinstance(found, ConfigurationError)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,6 @@ def meaning(response: Response, key: str | None = "k") -> StorageError:
         (400, "MetadataTooLarge", InvalidRequest),
         (451, "UnavailableForLegalReasons", AccessDenied),
         (501, "NotImplemented", NotSupported),
-        (302, "", InvalidRequest),
         (418, "", InvalidRequest),
     ],
 )
