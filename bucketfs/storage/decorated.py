@@ -75,9 +75,12 @@ class DecoratedStore:
         call = partial(self.inner.write, key, body, attributes, precondition)
         return await self.around("write", key, call)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Append in the inner store. Raises: ObjectChanged, NotSupported."""
-        return await self.around("append", key, partial(self.inner.append, key, position, body))
+        call = partial(self.inner.append, key, position, body, attributes)
+        return await self.around("append", key, call)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin an upload whose calls go the same way."""

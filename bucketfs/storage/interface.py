@@ -24,6 +24,7 @@ class ObjectInfo:
     `key` is text; bytes that are not UTF-8 are surrogate escapes. `metadata` has lower-case names
     without the dialect's prefix (`x-amz-meta-`), and is None where the answer did not carry it
     (listings). `modified_ns` is the store's own time in ns since 1970 (whole seconds for most).
+    `is_appendable`: the store said that `append` takes more bytes for it (listings never say so).
     """
 
     key: str
@@ -33,6 +34,7 @@ class ObjectInfo:
     metadata: Mapping[str, str] | None = None
     content_type: str | None = None
     storage_class: str | None = None
+    is_appendable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class Capabilities:
     max_part: int = 5 << 30
     max_parts: int = 10_000
     max_copy: int = 5 << 30
+    max_append: int = 5 << 30
+    """How large an object may become by `append`."""
     max_metadata: int = 2048
     """Names and values of user metadata together."""
     max_key: int = 1024
@@ -249,8 +253,19 @@ class ObjectStore(Protocol):
         Raises: ObjectChanged, ObjectExists, ObjectTooLarge, QuotaExceeded.
         """
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
-        """Add to the end if the object is `position` long. Raises: ObjectChanged, NotSupported."""
+    async def append(
+        self,
+        key: str,
+        position: int,
+        body: Body,
+        attributes: ObjectAttributes | None = None,
+    ) -> ObjectInfo:
+        """Add to the end if the object is `position` long; at 0 an absent one is made.
+
+        `attributes` count only where an object is made; where one grows, its own stay, and the
+        info that is returned need not tell them. Raises: ObjectChanged (another length, or gone),
+        NotSupported (this object cannot grow), ObjectTooLarge.
+        """
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin a multipart upload."""

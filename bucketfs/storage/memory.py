@@ -16,6 +16,7 @@ import trio
 from bucketfs.errors import (
     InvalidKey,
     InvalidRequest,
+    NotSupported,
     ObjectChanged,
     ObjectExists,
     ObjectNotFound,
@@ -41,12 +42,7 @@ INLINE_BYTES = 1 << 20
 """Bytes in memory up to this many are copied without a thread: the hop would cost more."""
 
 DEFAULT_CAPABILITIES = Capabilities(
-    append=True,
-    part_copy=True,
-    move=True,
-    conditional_write=True,
-    batch_delete=1000,
-    min_part=5 << 20,
+    append=True, part_copy=True, move=True, conditional_write=True, batch_delete=1000
 )
 
 
@@ -120,7 +116,8 @@ class MemoryStore:
                 last = key
                 # Like the clouds: a listing carries neither metadata nor content type.
                 info = self._objects[key].info
-                objects.append(replace(info, metadata=None, content_type=None))
+                info = replace(info, metadata=None, content_type=None, is_appendable=False)
+                objects.append(info)
                 place += 1
             else:
                 last = key[: end + len(delimiter)]
@@ -164,19 +161,27 @@ class MemoryStore:
         self._check_precondition(key, precondition, "write")
         return self._put(key, data, attributes)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
-        """Add to the end; an absent object is 0 bytes long. Raises: ObjectChanged."""
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
+        """Add to the end of an object that appends made; an absent one is 0 bytes long.
+
+        Raises: ObjectChanged, NotSupported, ObjectTooLarge.
+        """
         self._check_key(key, "append")
         data = await self._collected(body)
         # ATOMIC: the length is compared and changed in one step.
         old = self._objects.get(key)
         size = len(old.data) if old else 0
         if position != size:
-            message = f"the object has {size} bytes, not {position}"
-            raise ObjectChanged(message, key=key, operation="append")
-        if old is None:
-            return self._put(key, data, ObjectAttributes())
-        return self._put(key, old.data + data, _attributes(old.info))
+            raise ObjectChanged(f"it has {size} bytes, not {position}", key=key, operation="append")
+        if old is not None and not old.info.is_appendable:
+            raise NotSupported("it was not made by appends", key=key, operation="append")
+        if size + len(data) > self._capabilities.max_append:
+            raise ObjectTooLarge("too large to grow by appends", key=key, operation="append")
+        attributes = _attributes(old.info) if old else attributes or ObjectAttributes()
+        whole = old.data + data if old else data
+        return self._put(key, whole, attributes, is_appendable=True)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin a multipart upload."""
@@ -202,8 +207,7 @@ class MemoryStore:
         if source_version is not None and found.info.version != source_version:
             raise ObjectChanged("the source was replaced", key=source, operation="copy")
         if source == target and attributes is None:
-            message = "a copy onto itself must change the attributes"
-            raise InvalidRequest(message, key=source, operation="copy")
+            raise InvalidRequest("it changes nothing", key=source, operation="copy")
         self._check_precondition(target, precondition, "copy")
         return self._put(target, found.data, attributes or _attributes(found.info))
 
@@ -247,15 +251,14 @@ class MemoryStore:
             raise ObjectNotFound(f"no such upload: {upload_id}", operation=operation)
         return state
 
-    def _put(self, key: str, data: bytes, attributes: ObjectAttributes) -> ObjectInfo:
+    def _put(
+        self, key: str, data: bytes, attributes: ObjectAttributes, *, is_appendable: bool = False
+    ) -> ObjectInfo:
+        metadata = {name.lower(): value for name, value in attributes.metadata.items()}
+        version, kind = Version(f"v{next(self._numbers)}"), attributes.content_type
+        now_ns = self._now_ns()
         info = ObjectInfo(
-            key=key,
-            size=len(data),
-            version=Version(f"v{next(self._numbers)}"),
-            modified_ns=self._now_ns(),
-            metadata={name.lower(): value for name, value in attributes.metadata.items()},
-            content_type=attributes.content_type,
-            storage_class="STANDARD",
+            key, len(data), version, now_ns, metadata, kind, "STANDARD", is_appendable
         )
         return self._place(_Object(info, data))
 

@@ -84,10 +84,14 @@ class Prefixed:
                 await self._inner.write(self._prefix + key, body, attributes, precondition)
             )
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Add to the end. Raises: ObjectChanged, NotSupported."""
         with own_keys(self._own):
-            return self._own_info(await self._inner.append(self._prefix + key, position, body))
+            return self._own_info(
+                await self._inner.append(self._prefix + key, position, body, attributes)
+            )
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin a multipart upload."""

@@ -106,7 +106,7 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "append",
         "append",
-        "what was appended is saved as any other edit",
+        "of a log that is appended to and synced only the new bytes are sent (append=)",
         "what was appended is saved as any other edit",
     ),
     (
@@ -198,6 +198,8 @@ def _amounts(has: Capabilities) -> Iterator[Ability]:
         else:
             size, words = "any size", "one request an object"
         yield Ability("largest copy", size, words)
+    if has.append:
+        yield Ability("largest append", _size(has.max_append), "what outgrows it is sent whole")
     parts = f"{_size(has.min_part)} to {_size(has.max_part)}, up to {has.max_parts}"
     yield Ability("parts", parts, "part_size= chooses within these")
     yield Ability("longest key", f"{has.max_key} bytes", "a longer path is ENAMETOOLONG")

@@ -15,6 +15,7 @@ import trio
 
 from bucketfs.storage.interface import Body, ObjectAttributes, ObjectInfo, Part, Version
 
+_COMPARED_BYTES = 1 << 16
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -48,9 +49,50 @@ def is_our_copy(
     return bool(expected.metadata) and _has_attributes(found, expected)
 
 
-def is_our_append(found: ObjectInfo, position: int, body: Body) -> bool:
-    """Say whether `found` has exactly grown by `body`: no other append fits into that place."""
-    return found.size == position + body.size
+class ComparingSink:
+    """Takes the bytes at the place of an append, to see whether they are those of `body`.
+
+    The length alone proves nothing: others may have added as much at the same place.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self.received = 0
+        self._body = body
+        self._is_alike = True
+        self._pieces = iter(body)
+        self._left = memoryview(b"")
+        self._buffer = bytearray(_COMPARED_BYTES)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether every byte of the body came, and no other."""
+        return self._is_alike and self.received == self._body.size
+
+    def room(self) -> memoryview:
+        """Return where the next bytes go; none are wanted after the first that differ."""
+        return memoryview(self._buffer) if self._is_alike else memoryview(b"")
+
+    def advance(self, count: int) -> None:
+        """Compare the bytes that came."""
+        taken = memoryview(self._buffer)[:count]
+        self.received += count
+        while taken and self._is_alike:
+            while not self._left:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    self._is_alike = False
+                    return
+                self._left = memoryview(piece).cast("B")
+            length = min(len(taken), len(self._left))
+            self._is_alike = taken[:length] == self._left[:length]
+            taken, self._left = taken[length:], self._left[length:]
+
+    def reset(self) -> None:
+        """Compare from the start again."""
+        self.received = 0
+        self._is_alike = True
+        self._pieces = iter(self._body)
+        self._left = memoryview(b"")
 
 
 def _has_attributes(found: ObjectInfo, attributes: ObjectAttributes) -> bool:

@@ -29,7 +29,7 @@ from bucketfs.storage.interface import (
     Version,
 )
 from bucketfs.storage.retry_proofs import (
-    is_our_append,
+    ComparingSink,
     is_our_commit,
     is_our_copy,
     is_our_write,
@@ -162,14 +162,21 @@ class Retrying(DecoratedStore):
         call = partial(self.inner.write, key, body, attributes, precondition)
         return await self.proving("write", call, proof)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Append; the position keeps a repetition from adding twice. Raises: ObjectChanged."""
 
         async def proof() -> ObjectInfo | None:
             found = await self.found(key)
-            return found if found and is_our_append(found, position, body) else None
+            if found is None or found.size != position + body.size:
+                return None
+            compared = ComparingSink(body)
+            await self.read_range(key, position, body.size, compared, found.version)
+            return found if compared.is_equal else None
 
-        return await self.proving("append", partial(self.inner.append, key, position, body), proof)
+        call = partial(self.inner.append, key, position, body, attributes)
+        return await self.proving("append", call, proof)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin an upload; one whose answer was lost stays behind, empty."""

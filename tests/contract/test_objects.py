@@ -8,7 +8,14 @@ import time
 import pytest
 import trio
 
-from bucketfs.errors import InvalidKey, InvalidRequest, ObjectChanged, ObjectNotFound, StorageError
+from bucketfs.errors import (
+    InvalidKey,
+    InvalidRequest,
+    NotSupported,
+    ObjectChanged,
+    ObjectNotFound,
+    StorageError,
+)
 from bucketfs.storage.interface import (
     BytesBody,
     MemorySink,
@@ -17,6 +24,8 @@ from bucketfs.storage.interface import (
     Version,
 )
 from tests.contract.asking import LABELLED, MIB, PLAIN, get, put, walk
+
+OTHER = ObjectAttributes({"mode": "33152"}, "text/css")
 
 ODD_NAMES = {
     "space": " a b ",
@@ -309,6 +318,75 @@ async def test_append(store: ObjectStore, root: str) -> None:
         with pytest.raises(ObjectChanged):
             await store.append(f"{root}a", position, BytesBody(b"x"))
     assert await get(store, f"{root}a") == b"onetwo"
+
+
+async def test_what_appends_make_has_attributes_and_says_whether_it_grows(
+    store: ObjectStore, root: str
+) -> None:
+    if not store.capabilities.append:
+        pytest.skip("this store cannot append")
+    made = await store.append(f"{root}a", 0, BytesBody(b"one"), LABELLED)
+    assert dict(made.metadata or {}) == LABELLED.metadata
+    grown = await store.append(f"{root}a", 3, BytesBody(b"two"), OTHER)
+    found = await store.stat(f"{root}a")
+    assert dict(found.metadata or {}) == LABELLED.metadata
+    assert found.content_type == LABELLED.content_type
+    assert found.version == grown.version
+    assert found.is_appendable == made.is_appendable == grown.is_appendable
+    await store.append(f"{root}b", 0, BytesBody(b"x"))
+    await put(store, f"{root}b", b"ordinary")
+    assert not (await store.stat(f"{root}b")).is_appendable
+
+
+async def test_an_ordinary_object_is_not_appended_to_or_says_nothing(
+    store: ObjectStore, root: str
+) -> None:
+    if not store.capabilities.append:
+        pytest.skip("this store cannot append")
+    info = await put(store, f"{root}a", b"one")
+    assert not info.is_appendable
+    try:
+        await store.append(f"{root}a", 3, BytesBody(b"two"))
+    except NotSupported:
+        assert await get(store, f"{root}a") == b"one"
+    else:
+        assert await get(store, f"{root}a") == b"onetwo"
+
+
+async def test_of_two_appends_at_one_place_one_is_refused(store: ObjectStore, root: str) -> None:
+    if not store.capabilities.append:
+        pytest.skip("this store cannot append")
+    await store.append(f"{root}a", 0, BytesBody(b"start"))
+    refused: list[bytes] = []
+
+    async def add(data: bytes) -> None:
+        try:
+            await store.append(f"{root}a", 5, BytesBody(data))
+        except ObjectChanged:
+            refused.append(data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(add, b"-one-")
+        nursery.start_soon(add, b"+two+")
+    assert len(refused) == 1
+    kept = b"start" + ({b"-one-", b"+two+"} - set(refused)).pop()
+    assert await get(store, f"{root}a") == kept
+
+
+async def test_a_copy_of_what_appends_made_is_an_ordinary_object(
+    store: ObjectStore, root: str
+) -> None:
+    if not store.capabilities.append:
+        pytest.skip("this store cannot append")
+    info = await store.append(f"{root}a", 0, BytesBody(b"one"), LABELLED)
+    copied = await store.copy(f"{root}a", f"{root}b", source_version=info.version)
+    assert not copied.is_appendable
+    found = await store.stat(f"{root}b")
+    assert (found.is_appendable, found.size, found.version) == (False, 3, copied.version)
+    changed = await store.copy(f"{root}a", f"{root}a", attributes=OTHER)
+    assert not changed.is_appendable
+    assert not (await store.stat(f"{root}a")).is_appendable
+    assert await get(store, f"{root}a") == b"one"
 
 
 async def test_a_big_object(store: ObjectStore, root: str) -> None:

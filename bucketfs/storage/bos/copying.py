@@ -1,7 +1,8 @@
 """Copies on the server: one request up to 5 GB, parts above; what cannot be copied is rewritten.
 
 BOS refuses to copy an appendable object anywhere but onto itself. Such a one goes through this
-machine, piece by piece, and becomes an ordinary object at its new key.
+machine, piece by piece, and becomes an ordinary object. So it does where only its attributes
+change: an appendable object tells by its age when it grew, which a new date would spoil.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ class Copier:
         if precondition is not None:
             await self._guard.check(target, precondition)
         known = ObjectAttributes(source.metadata or {}, source.content_type)
+        if source.is_appendable:
+            if source.key == target:
+                precondition = precondition or Precondition(source.version)
+            info = await rewrite(self._store, source, target, attributes or known, precondition)
+            return await self._guard.wrote(info)
         if source.size > self._store.capabilities.max_copy:
             upload = await self._store.begin_upload(target, attributes or known)
             return await self._guard.wrote(await copy_by_parts(upload, source))

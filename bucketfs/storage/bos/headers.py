@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bucketfs.errors import ConfusedServer, InvalidRequest
 from bucketfs.storage import headers as shared
@@ -26,7 +27,8 @@ _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 def object_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
     """Return the info that the headers of a HEAD or GET carry. Raises: ConfusedServer."""
-    return shared.object_info(key, headers, NAMES)
+    info = shared.object_info(key, headers, NAMES)
+    return replace(info, is_appendable=_kind(headers) == "appendable")
 
 
 def attribute_headers(attributes: ObjectAttributes) -> dict[str, str]:
@@ -46,7 +48,7 @@ def attribute_headers(attributes: ObjectAttributes) -> dict[str, str]:
 
 def is_symlink(headers: Mapping[str, str]) -> bool:
     """Return whether a HEAD or GET went to a native symlink: the rest is of its target."""
-    return headers.get(_TYPE_HEADER, "").lower() == "symlink"
+    return _kind(headers) == "symlink"
 
 
 def next_offset(headers: Mapping[str, str]) -> int | None:
@@ -68,3 +70,7 @@ def crc32_of(headers: Mapping[str, str]) -> int | None:
 def is_md5(tag: str) -> bool:
     """Return whether an ETag is the MD5 of the bytes (of parts and appends it is another thing)."""
     return _MD5.fullmatch(tag) is not None
+
+
+def _kind(headers: Mapping[str, str]) -> str:
+    return headers.get(_TYPE_HEADER, "").lower()

@@ -60,6 +60,7 @@ CAPABILITIES = Capabilities(
     max_write=5 * _GB,
     max_part=5 * _GB,
     max_copy=5 * _GB,
+    max_append=5 * _GB,
     # The 2048 bytes of BOS count `x-bce-meta-` with each name; a dozen names are more than we have.
     max_metadata=2048 - 12 * len(NAMES.metadata_prefix),
     max_key=1023,
@@ -193,20 +194,23 @@ class BosStore:
 
         return await self._guard.write(key, body.size, precondition, put)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Add to the end if the object is `position` long; 0 makes an absent one.
 
-        The position always goes along: without it BOS would replace the object. The result's
-        metadata are not known.
+        The position always goes along: without it BOS would replace the object. What grows keeps
+        its attributes, and the result does not tell them.
         Raises: ObjectChanged (another length, or gone), NotSupported (it was not made by appends).
         """
         self._guard.removed(key)
+        beside = (attributes if position == 0 else None) or ObjectAttributes()
         response = await self._calls.send(
             "POST",
             "append",
             key,
             query=[("append", ""), ("offset", str(int(position)))],
-            headers={**self._class_headers, "content-type": "application/octet-stream"},
+            headers={**self._class_headers, **attribute_headers(beside)},
             body=SummedBody(body),
             is_repeatable=False,
         )
@@ -219,7 +223,10 @@ class BosStore:
             )
         modified_ns = seconds_ns(response.headers.get("date"))
         version = version_of(response.headers.get("etag"), modified_ns, size)
-        return ObjectInfo(key, size, version, modified_ns)
+        info = ObjectInfo(key, size, version, modified_ns, is_appendable=True)
+        if position:
+            return info
+        return replace(info, metadata=dict(beside.metadata), content_type=beside.content_type)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> BosUpload:
         """Begin a multipart upload."""

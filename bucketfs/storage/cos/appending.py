@@ -6,16 +6,16 @@ object; what it was before is remembered from the last append, or asked for once
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
 from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound
-from bucketfs.storage.cos.headers import NAMES, checksum, object_info
+from bucketfs.storage.cos.headers import attribute_headers, checksum, object_info
 from bucketfs.storage.cos.upload import Place
 from bucketfs.storage.crc64 import SummedBody, joined
 from bucketfs.storage.headers import seconds_ns, version_of
-from bucketfs.storage.interface import Body, ObjectInfo
+from bucketfs.storage.interface import Body, ObjectAttributes, ObjectInfo
 
 _KNOWN_KEYS = 1024
 
@@ -36,7 +36,9 @@ class Appender:
         self._storage_class = storage_class
         self._known: LRUCache[str, _Known] = LRUCache(_KNOWN_KEYS)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Add `body` if the object is `position` long; at 0 it may be absent, and is then made.
 
         Raises: ObjectChanged, NotSupported (an object that was not made by appending),
@@ -46,9 +48,8 @@ class Appender:
         self._known.pop(key, None)
         self._place.guard.removed(key)
         summed = SummedBody(body)
-        headers: dict[str, str] = {}
-        if position == 0 and self._storage_class:
-            headers[NAMES.storage_class] = self._storage_class
+        beside = (attributes or ObjectAttributes()) if position == 0 else None
+        headers = {} if beside is None else attribute_headers(beside, self._storage_class)
         response = await self._place.calls.send(
             "POST",
             "append",
@@ -69,7 +70,10 @@ class Appender:
         self._known[key] = _Known(size, crc)
         modified_ns = seconds_ns(response.headers.get("date"))
         version = version_of(response.headers.get("etag"), modified_ns, size)
-        return ObjectInfo(key, size, version, modified_ns)
+        info = ObjectInfo(key, size, version, modified_ns, is_appendable=True)
+        if beside is None:
+            return info
+        return replace(info, metadata=dict(beside.metadata), content_type=beside.content_type)
 
     async def _before(self, key: str, position: int) -> _Known:
         if position == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bucketfs.errors import Transient
 from bucketfs.storage import headers as shared
@@ -16,7 +17,8 @@ APPENDABLE = "appendable"
 
 def object_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
     """Return the info that the headers of a HEAD or GET carry. Raises: ConfusedServer."""
-    return shared.object_info(key, headers, NAMES)
+    info = shared.object_info(key, headers, NAMES)
+    return replace(info, is_appendable=object_kind(headers) == APPENDABLE)
 
 
 def attribute_headers(

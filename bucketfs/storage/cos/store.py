@@ -168,12 +168,14 @@ class CosStore:
             raise ObjectTooLarge("too large for one PUT", key=key, operation="write")
         return await self._writer.write(key, body, attributes, self._storage_class, precondition)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Add to the end if the object is `position` long; at 0 it may be absent.
 
         Raises: ObjectChanged, NotSupported (the object was not made by appending).
         """
-        return await self._appender.append(key, position, body)
+        return await self._appender.append(key, position, body, attributes)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> CosUpload:
         """Begin a multipart upload."""

@@ -136,10 +136,14 @@ class Objects:
                 self.labels.forget(replaced, key)
             return _file_info(key, status, label)
 
-    def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Add to the end, in place; an absent object is 0 bytes long. Raises: ObjectChanged.
 
-        A process that is killed in the middle leaves some of the bytes; a failure leaves none.
+        A process that is killed in the middle leaves some of the bytes; a failure leaves none. So
+        no info says that a file `is_appendable`: who grows one safely copies it (many file systems
+        share the bytes) and adds the rest before it takes the name.
         """
         place_of(key, "append")
         with (
@@ -156,7 +160,7 @@ class Objects:
                 os.close(fd)
         if position:
             raise ObjectChanged("there is no object", key=key, operation="append")
-        return self.write(key, body, ObjectAttributes(), ABSENT)
+        return self.write(key, body, attributes or ObjectAttributes(), ABSENT)
 
     def copy(
         self,

@@ -131,9 +131,11 @@ class DirectoryStore:
         """Store an object whole. Raises: ObjectChanged, ObjectExists, QuotaExceeded, InvalidKey."""
         return await self._run(self._objects.write, key, body, attributes, precondition)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Add to the end; an absent object is 0 bytes long. Raises: ObjectChanged."""
-        return await self._run(self._objects.append, key, position, body)
+        return await self._run(self._objects.append, key, position, body, attributes)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> DirectoryUpload:
         """Begin a multipart upload. Raises: InvalidKey."""

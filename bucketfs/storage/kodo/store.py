@@ -190,7 +190,9 @@ class KodoStore:
         info = stored_info(key, body.size, version, response.headers, attributes)
         return self._guard.wrote(info)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Raise NotSupported: Kodo switched appending off in 2022."""
         raise NotSupported("Kodo cannot append", key=key, operation="append")
 

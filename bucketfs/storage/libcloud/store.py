@@ -157,7 +157,9 @@ class LibcloudStore:
         finally:
             file.close()
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Raise NotSupported: drivers only replace objects."""
         raise NotSupported("Libcloud cannot append", key=key, operation="append")
 

@@ -165,7 +165,9 @@ class S3Store:
 
         return await self._guard.write(key, body.size, precondition, put)
 
-    async def append(self, key: str, position: int, body: Body) -> ObjectInfo:
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
         """Raise NotSupported: objects of S3 do not grow."""
         raise NotSupported("S3 cannot append", key=key, operation="append")
 

@@ -149,6 +149,16 @@ async def test_an_append_is_done_once(
         await store.append("a", 3, BytesBody(b"two"))
 
 
+async def test_an_append_of_others_at_the_same_place_is_not_ours(
+    autojump_clock: MockClock, store: Retrying, failing: Failing, memory: MemoryStore
+) -> None:
+    await store.append("a", 0, BytesBody(b"one"))
+    await memory.append("a", 3, BytesBody(b"TWO"))
+    failing.plan("append")
+    with pytest.raises(ObjectChanged):
+        await store.append("a", 3, BytesBody(b"two"))
+
+
 async def test_a_commit_is_done_once(
     autojump_clock: MockClock, store: Retrying, failing: Failing
 ) -> None:

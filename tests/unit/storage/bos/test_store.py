@@ -142,10 +142,8 @@ async def test_a_copy_of_an_appendable_object_is_an_ordinary_one(
     cloud: BosCloud, store: BosStore, size: int
 ) -> None:
     data = os.urandom(size)
-    info = await store.append("a", 0, BytesBody(data))
-    labelled = await store.copy("a", "a", attributes=LABELLED, source_version=info.version)
-    assert kept(cloud, store, "a").kind == "Appendable"
-    copied = await store.copy("a", "b", source_version=labelled.version, precondition=ABSENT)
+    info = await store.append("a", 0, BytesBody(data), LABELLED)
+    copied = await store.copy("a", "b", source_version=info.version, precondition=ABSENT)
     assert kept(cloud, store, "b").kind == "Normal"
     found = await store.stat("b")
     assert (found.version, found.size) == (copied.version, size)
@@ -153,6 +151,17 @@ async def test_a_copy_of_an_appendable_object_is_an_ordinary_one(
     assert await get(store, "b") == data
     with pytest.raises(ObjectExists):
         await store.copy("a", "b", precondition=ABSENT)
+
+
+async def test_new_attributes_make_an_appendable_object_an_ordinary_one(
+    cloud: BosCloud, store: BosStore
+) -> None:
+    info = await store.append("a", 0, BytesBody(b"bytes"))
+    labelled = await store.copy("a", "a", attributes=LABELLED, source_version=info.version)
+    assert not labelled.is_appendable
+    assert kept(cloud, store, "a").kind == "Normal"
+    found = await store.stat("a")
+    assert (found.version, dict(found.metadata or {})) == (labelled.version, LABELLED.metadata)
 
 
 async def test_a_native_symlink_is_a_symlink(cloud: BosCloud, store: BosStore) -> None:
