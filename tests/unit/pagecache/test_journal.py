@@ -134,7 +134,7 @@ async def test_what_is_put_again_replaces_and_what_is_dropped_goes(tmp_path: Pat
     async with opened(tmp_path) as journal:
         assert journal.files == (record(2, data=b"newer"),)
         await journal.drop_files([2])
-        assert journal.files == ()
+        assert not journal.files
     assert Journal.read(tmp_path).files == ()
 
 
@@ -374,7 +374,7 @@ async def test_a_damaged_journal_is_moved_aside_with_its_spill_files(
     with pytest.raises(CacheDirectoryError):
         Journal.read(tmp_path)
     async with opened(tmp_path) as journal:
-        assert journal.files == ()
+        assert not journal.files
         await journal.put_file(record(2))
     assert Journal.read(tmp_path).files == (record(2),)
     (lost,) = (tmp_path / "lost+found").iterdir()
