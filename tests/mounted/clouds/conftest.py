@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,11 @@ from tests.mounted.clouds.places import Cloud, Place
 from tests.mounted.conftest import s3_options
 from tests.servers.s3_server import RunningS3
 
-_SDKS = {"cos": CosClient, "bos": BaiduClient, "kodo": KodoClient}
+_SDKS: Mapping[str, Callable[[RunningEmulator, str], OtherClient]] = {
+    "cos": CosClient,
+    "bos": BaiduClient,
+    "kodo": KodoClient,
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,7 +80,7 @@ def _local(folder: Path) -> Cloud:
 
 def _emulated(server: RunningEmulator) -> Cloud:
     bucket, options = server.make_bucket(), (f"endpoint={server.endpoint}",)
-    client: OtherClient = _SDKS[server.name](server, bucket)
+    client = _SDKS[server.name](server, bucket)
     url = f"{server.name}://{bucket}"
     return Cloud(server.name, url, options, server.environment, client, server.endpoint)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import TypeGuard
 
 from tests.mounted.clouds import exceptions
 from tests.mounted.clouds.exceptions import CLOUDS, EXCEPTIONS, documented
@@ -28,7 +29,7 @@ def test_the_tests_that_show_an_ability_exist() -> None:
         assert f"exceptions.{name}" in shown[test], f"{lacking.test} does not ask for {name}"
 
 
-def is_test(node: ast.stmt) -> bool:
+def is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 
 
