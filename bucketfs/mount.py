@@ -96,6 +96,7 @@ async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: tr
             concurrency=settings.concurrency,
             owner=os.fspath(settings.mountpoint),
         )
+        pages.rescue()
         return await _serve(settings, build(settings, store, pages, nursery), ready)
     finally:
         with trio.move_on_after(CLOSING_S) as closing:

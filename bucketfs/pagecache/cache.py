@@ -5,7 +5,7 @@ Budgets, the cache folder, the sender and its limits, the threads for spill file
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from weakref import WeakSet
 
@@ -15,6 +15,7 @@ from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.content import Content, Surroundings
 from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.folder import CacheFolder
+from bucketfs.pagecache.images import Image, restore
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.planner import Grid
 from bucketfs.pagecache.room import Room
@@ -70,6 +71,25 @@ class PageCache:
         """Return the content of a new file: empty, and dirty until its first save."""
         return self._content(None, None)
 
+    async def restore(self, image: Image) -> Content:
+        """Return the content that an earlier mount of this cache folder left unsaved.
+
+        Raises: CacheDirectoryError (its spill file is not there), NoSpace.
+        """
+        spill = SpillFile(self._folder.spill_path(image.spill), self._stages)
+        if image.spill is not None:
+            await trio.to_thread.run_sync(spill.adopt, limiter=self._spilling)
+        pages = Pages(self._room, spill, self._spilling)
+        await restore(pages, image)
+        return self._added(Content(self._shared, pages, image.base, is_restored=True))
+
+    def rescue(self, kept: Container[str] = ()) -> None:
+        """Move spill files of dead mounts aside, but those named in `kept`. Blocks for a moment.
+
+        Raises: CacheDirectoryError.
+        """
+        self._folder.rescue(kept)
+
     def statistics(self) -> Mapping[str, int]:
         """Return what is held now, in bytes, and how many requests are sending some."""
         return {
@@ -90,7 +110,11 @@ class PageCache:
             await trio.to_thread.run_sync(self._folder.close, limiter=self._spilling)
 
     def _content(self, info: ObjectInfo | None, data: bytes | None) -> Content:
-        spill = SpillFile(self._folder.new_spill_path(), self._stages)
-        content = Content(self._shared, Pages(self._room, spill, self._spilling), info, data)
+        spill = SpillFile(self._folder.spill_path(), self._stages)
+        return self._added(
+            Content(self._shared, Pages(self._room, spill, self._spilling), info, data)
+        )
+
+    def _added(self, content: Content) -> Content:
         self._contents.add(content)
         return content

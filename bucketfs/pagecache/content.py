@@ -17,6 +17,7 @@ from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.extents import Extent, Kind, Ranges
+from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.reader import ObjectReader
 from bucketfs.pagecache.sending import FETCH_BYTES, Sender, Snapshot
@@ -62,7 +63,8 @@ class Surroundings:
 class Content:
     """The bytes of one file. Its methods may run concurrently; in trio's thread only.
 
-    `target`, where set, lets a growing file begin its upload while it is written.
+    `target`, where set, lets a growing file begin its upload while it is written. `is_restored`:
+    `pages` have what an earlier mount left unsaved, over the base `info`.
     """
 
     def __init__(
@@ -71,17 +73,20 @@ class Content:
         pages: Pages,
         info: ObjectInfo | None,
         data: bytes | None = None,
+        *,
+        is_restored: bool = False,
     ) -> None:
         self.target: Target | None = None
         self._shared = shared
         self._pages = pages
         self._base = None if info is None else self._new_base(info, data)
         self._stream: Stream | None = None
-        self._changes = 0 if info else 1  # a file that was never saved has to be, even if empty
+        # A file that was never saved has to be, even if empty; so has what a mount left unsaved.
+        self._changes = 1 if info is None or is_restored else 0
         self._saved_changes = 0
         self._changed_ranges: Ranges | None = None  # written during the running save
         self._save_lock = trio.Lock()
-        if info is not None:
+        if info is not None and not is_restored:
             pages.rest_on_base(info.size)
 
     @property
@@ -181,6 +186,18 @@ class Content:
         await self._pages.drop_spill()
         return saved
 
+    async def image(self) -> Image:
+        """Have everything that only this has on disk, durably, and return what it consists of.
+
+        Raises: NoSpace, CacheDirectoryError.
+        """
+        while True:
+            base = self._base
+            image = await take(self._pages, base.info if base else None)
+            # ATOMIC: on to the caller's next step. A save that ended meanwhile moved the base.
+            if self._base is base:
+                return image
+
     async def fetch_all(self) -> None:
         """Bring every byte that only the bucket has here; afterwards the base may vanish.
 
@@ -195,8 +212,7 @@ class Content:
                 for extent in self._pages.extents.slices(at, stop):
                     if extent.kind is Kind.BASE:
                         data = await self._read_base(extent.start, extent.length)
-                        if not self._pages.fill(extent.start, data):
-                            await self._pages.fill_to_disk(extent.start, data)
+                        await self._pages.fill(extent.start, data)
                 offset = stop
 
     def rebased(self, info: ObjectInfo) -> None:

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Container
 from pathlib import Path
 
 from bucketfs.errors import CacheDirectoryError
@@ -26,17 +27,19 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class CacheFolder:
     """A locked cache folder. Its methods block, for a moment."""
 
-    def __init__(self, path: Path, lock_descriptor: int, *, is_temporary: bool) -> None:
+    def __init__(
+        self, path: Path, lock_descriptor: int, *, is_temporary: bool, first_number: int = 1
+    ) -> None:
         self._path = path
         self._lock_descriptor = lock_descriptor
         self._is_temporary = is_temporary
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first_number)
 
     @classmethod
     def open(cls, path: Path | None, owner: str = "") -> CacheFolder:
         """Take `path` (made if missing; None: a temporary folder) for the mount named `owner`.
 
-        Spill files of a dead mount go to `lost+found`, with a WARNING that names them.
+        What a dead mount left stays where it is until `rescue`.
         Raises: CacheDirectoryError (taken by another mount, which it names; not writable).
         """
         is_temporary = path is None
@@ -46,25 +49,33 @@ class CacheFolder:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = _lock(path / "lock", owner)
             try:
-                _rescue(path)
+                (path / "spill").mkdir(mode=0o700, exist_ok=True)
+                last = max((_number(file) for file in (path / "spill").iterdir()), default=0)
             except OSError:
                 os.close(descriptor)
                 raise
         except OSError as exc:
-            raise CacheDirectoryError(
-                f"the cache folder {path} cannot be used: {exc.strerror}; "
-                "make it writable or name another cache_dir"
-            ) from exc
-        return cls(path, descriptor, is_temporary=is_temporary)
+            raise _unusable(path, exc) from exc
+        return cls(path, descriptor, is_temporary=is_temporary, first_number=last + 1)
 
     @property
     def path(self) -> Path:
         """Where it is."""
         return self._path
 
-    def new_spill_path(self) -> Path:
-        """Return a path for one spill file; never the same one twice."""
-        return self._path / "spill" / f"{next(self._numbers):08d}.spill"
+    def spill_path(self, name: str | None = None) -> Path:
+        """Return the path of a spill file: a named one, or a new one that was never used."""
+        return self._path / "spill" / (name or f"{next(self._numbers):08d}.spill")
+
+    def rescue(self, kept: Container[str] = ()) -> None:
+        """Move spill files aside that a dead mount left and that no name in `kept` stands for.
+
+        They go to `lost+found`, with a WARNING that names them. Raises: CacheDirectoryError.
+        """
+        try:
+            _rescue(self._path, kept)
+        except OSError as exc:
+            raise _unusable(self._path, exc) from exc
 
     def close(self) -> None:
         """Let another mount have it; a temporary folder is removed."""
@@ -120,11 +131,21 @@ def _boot_id() -> str:
     return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
 
 
-def _rescue(path: Path) -> None:
-    """Move what a dead mount left in `spill` aside, and leave an empty `spill`."""
-    spill = path / "spill"
-    spill.mkdir(mode=0o700, exist_ok=True)
-    left = sorted(spill.iterdir())
+def _unusable(path: Path | None, exc: OSError) -> CacheDirectoryError:
+    return CacheDirectoryError(
+        f"the cache folder {path} cannot be used: {exc.strerror}; "
+        "make it writable or name another cache_dir"
+    )
+
+
+def _number(file: Path) -> int:
+    """Return the number of a spill file; 0 for a file of another name."""
+    return int(file.stem) if file.suffix == ".spill" and file.stem.isdecimal() else 0
+
+
+def _rescue(path: Path, kept: Container[str]) -> None:
+    """Move what a dead mount left in `spill` aside, but what is in `kept`."""
+    left = sorted(file for file in (path / "spill").iterdir() if file.name not in kept)
     if not left:
         return
     rescued = new_lost_folder(path)

@@ -81,37 +81,16 @@ class Pages:
         """Make the file `size` bytes long; what is new reads as zeros."""
         self._release(self.extents.truncate(size))
 
-    def fill(self, offset: int, data: bytes) -> bool:
-        """Keep the base's bytes of an offset here, if there is memory; changed ranges stay."""
-        if not self._room.try_memory(len(data)):
-            return False
-        piece = Piece(data)
-        piece.live_bytes = 0
-        for extent in self._base_slices(offset, data):
-            self.extents.put(extent.start, extent.stop, Kind.DIRTY, piece, -offset)
-            piece.live_bytes += extent.length
-        if not piece.live_bytes:
-            self._room.give_memory(piece.charged_bytes)
-        return True
+    async def fill(self, offset: int, data: bytes) -> None:
+        """Keep the base's bytes of an offset here, in memory or on disk; changed ranges stay.
 
-    async def fill_to_disk(self, offset: int, data: bytes) -> None:
-        """Do what `fill` does, on disk, waiting for space. Raises: NoSpace, CacheDirectoryError."""
-        while not self._room.try_disk(len(data)):
-            await self._room.wait_for_space(len(data))
-            if self.fill(offset, data):
+        Waits for space. Raises: NoSpace, CacheDirectoryError.
+        """
+        while not self._fill_memory(offset, data):
+            if self._room.try_disk(len(data)):
+                await self._fill_disk(offset, data)
                 return
-        used = 0
-        try:
-            async with self._unpinned_lock(offset, offset + len(data)):
-                for extent in self._base_slices(offset, data):
-                    part = memoryview(data)[extent.start - offset : extent.stop - offset]
-                    await self._in_thread(extent.start, [part])
-                # ATOMIC: to the end of the method; what was written over meanwhile stays.
-                for extent in self._base_slices(offset, data):
-                    self.extents.put(extent.start, extent.stop, Kind.SPILLED)
-                    used += extent.length
-        finally:
-            self._room.give_disk(len(data) - used)
+            await self._room.wait_for_space(len(data))
 
     def own_clean(self) -> None:
         """Treat clean kept bytes as bytes that only this has: the base may vanish."""
@@ -184,6 +163,35 @@ class Pages:
             finally:
                 self._room.give_disk(count - moved)
 
+    async def spill_all(self) -> Extents:
+        """Have every byte that only this has on disk, durably; return the map of the beginning.
+
+        Waits for space, and for uploads that still read what would be overwritten. What is written
+        meanwhile may or may not be on disk as well. Raises: NoSpace, CacheDirectoryError.
+        """
+        extents = self.extents.copy()
+        for run in _runs([extent for extent in extents if extent.kind is Kind.DIRTY]):
+            start, stop = run[0].start, run[-1].stop
+            while not self._room.try_disk(stop - start):
+                await self._room.wait_for_disk()
+            moved = 0
+            try:
+                async with self._unpinned_lock(start, stop):
+                    await self._in_thread(start, [extent.view() for extent in run])
+                # ATOMIC: to the end of the run; what was written over meanwhile stays as it is.
+                for extent in run:
+                    moved += self._to_spilled(extent)
+            finally:
+                self._room.give_disk(stop - start - moved)
+        await trio.to_thread.run_sync(self.spill.sync, limiter=self._limiter)
+        return extents
+
+    def place(self, start: int, stop: int, kind: Kind) -> None:
+        """Say of a restored file where a range is: `SPILLED`, by an earlier mount, or `ZERO`."""
+        if kind is Kind.SPILLED:
+            self._room.adopt_disk(stop - start)
+        self._release(self.extents.put(start, stop, kind))
+
     async def discard(self) -> None:
         """Forget everything and remove the spill file. Raises: CacheDirectoryError."""
         self._room.keeps_clean(self, 0)
@@ -240,6 +248,34 @@ class Pages:
                 if not self._is_pinned(start, stop):
                     yield
                     return
+
+    def _fill_memory(self, offset: int, data: bytes) -> bool:
+        """Do it in memory, if there is some."""
+        if not self._room.try_memory(len(data)):
+            return False
+        piece = Piece(data)
+        piece.live_bytes = 0
+        for extent in self._base_slices(offset, data):
+            self.extents.put(extent.start, extent.stop, Kind.DIRTY, piece, -offset)
+            piece.live_bytes += extent.length
+        if not piece.live_bytes:
+            self._room.give_memory(piece.charged_bytes)
+        return True
+
+    async def _fill_disk(self, offset: int, data: bytes) -> None:
+        """Do it on disk, whose space is taken."""
+        used = 0
+        try:
+            async with self._unpinned_lock(offset, offset + len(data)):
+                for extent in self._base_slices(offset, data):
+                    part = memoryview(data)[extent.start - offset : extent.stop - offset]
+                    await self._in_thread(extent.start, [part])
+                # ATOMIC: to the end of the method; what was written over meanwhile stays.
+                for extent in self._base_slices(offset, data):
+                    self.extents.put(extent.start, extent.stop, Kind.SPILLED)
+                    used += extent.length
+        finally:
+            self._room.give_disk(len(data) - used)
 
     def _base_slices(self, offset: int, data: bytes) -> list[Extent]:
         """Return the extents under `data` that are still only in the base."""

@@ -87,6 +87,10 @@ class Room:
         self.disk_bytes += count
         return True
 
+    def adopt_disk(self, count: int) -> None:
+        """Count bytes that are on disk already, even where that is more than the budget."""
+        self.disk_bytes += count
+
     def give_disk(self, count: int) -> None:
         """Give disk back."""
         self.disk_bytes -= count
@@ -105,7 +109,16 @@ class Room:
             await self._memory.take(count)
             self._memory.give(count)
             return
-        raise NoSpace(
+        raise self._no_space()
+
+    async def wait_for_disk(self) -> None:
+        """Return when it is worth asking again for disk. Raises: NoSpace (no upload frees any)."""
+        if not self.uploads:
+            raise self._no_space()
+        await self._changed.wait()
+
+    def _no_space(self) -> NoSpace:
+        return NoSpace(
             f"the budgets for written bytes are full ({self.memory_bytes} bytes of memory, "
             f"{self.disk_bytes} of disk): close or sync files, or mount with more memory= or disk="
         )

@@ -66,6 +66,23 @@ class SpillFile:
             raise self._translated(exc, "read") from exc
         return data
 
+    def sync(self) -> None:
+        """Have everything written so far on the disk itself. Raises: CacheDirectoryError."""
+        if self._descriptor is None:
+            return
+        try:
+            os.fdatasync(self._descriptor)
+            _sync_folder(self._path.parent)
+        except OSError as exc:
+            raise self._translated(exc, "sync") from exc
+
+    def adopt(self) -> None:
+        """Take over the file that an earlier mount left here. Raises: CacheDirectoryError."""
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as exc:
+            raise self._translated(exc, "open") from exc
+
     def discard(self) -> None:
         """Remove the file and free its space; it is made anew by a later `write`."""
         if self._descriptor is None:
@@ -107,6 +124,15 @@ class SpillFile:
         if exc.errno in _FULL:
             return NoSpace(f"{message}; free space there or name another cache_dir")
         return CacheDirectoryError(f"{message}; check the disk of cache_dir")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: a file that no name leads to is lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _after(views: Sequence[memoryview], count: int) -> list[memoryview]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from bucketfs.errors import CacheDirectoryError
 from bucketfs.pagecache.folder import CacheFolder
 
 
-def test_a_second_mount_is_told_who_has_the_folder(tmp_path):
+def test_a_second_mount_is_told_who_has_the_folder(tmp_path: Path) -> None:
     folder = CacheFolder.open(tmp_path / "new" / "cache", "s3://bucket on /mnt")
     with pytest.raises(CacheDirectoryError, match=rf"s3://bucket on /mnt pid={os.getpid()}"):
         CacheFolder.open(tmp_path / "new" / "cache", "other")
@@ -19,22 +20,31 @@ def test_a_second_mount_is_told_who_has_the_folder(tmp_path):
     CacheFolder.open(tmp_path / "new" / "cache", "other").close()
 
 
-def test_spill_paths_differ_and_lie_in_the_folder(tmp_path):
+def test_spill_paths_differ_and_lie_in_the_folder(tmp_path: Path) -> None:
     folder = CacheFolder.open(tmp_path)
-    paths = {folder.new_spill_path() for _ in range(3)}
+    paths = {folder.spill_path() for _ in range(3)}
     assert len(paths) == 3
     assert {path.parent for path in paths} == {tmp_path / "spill"}
     folder.close()
 
 
 @pytest.mark.allows_warnings
-def test_what_a_dead_mount_left_is_kept_and_named(tmp_path, caplog):
+def test_what_a_dead_mount_left_is_kept_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for content in (b"first", b"second"):
         folder = CacheFolder.open(tmp_path)
-        folder.new_spill_path().write_bytes(content)
+        folder.spill_path().write_bytes(content)
         folder.close()
     caplog.set_level(logging.WARNING)
-    CacheFolder.open(tmp_path).close()
+    folder = CacheFolder.open(tmp_path)
+    assert folder.spill_path().name == "00000003.spill"
+    folder.rescue(kept={"00000002.spill"})
+    folder.close()
+    assert [path.read_bytes() for path in (tmp_path / "spill").iterdir()] == [b"second"]
+    folder = CacheFolder.open(tmp_path)
+    folder.rescue()
+    folder.close()
     rescued = sorted((tmp_path / "lost+found").glob("*/*.spill"))
     assert {path.read_bytes() for path in rescued} == {b"first", b"second"}
     assert list((tmp_path / "spill").iterdir()) == []
@@ -42,14 +52,14 @@ def test_what_a_dead_mount_left_is_kept_and_named(tmp_path, caplog):
     assert str(rescued[-1].parent) in caplog.text
 
 
-def test_a_temporary_folder_vanishes():
+def test_a_temporary_folder_vanishes() -> None:
     folder = CacheFolder.open(None)
     assert folder.path.is_dir()
     folder.close()
     assert not folder.path.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheDirectoryError, match="file"):
         CacheFolder.open(tmp_path / "file" / "cache")

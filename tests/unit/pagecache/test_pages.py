@@ -189,9 +189,9 @@ async def test_spilling_does_not_wait_for_a_frozen_range(
 async def test_filling_leaves_what_was_written(pages: Pages, room: Room) -> None:
     pages.rest_on_base(8 * KIB)
     pages.write_now(KIB, b"new")
-    assert pages.fill(0, b"o" * 4 * KIB)
+    await pages.fill(0, b"o" * 4 * KIB)
     fill_memory(room)
-    await pages.fill_to_disk(4 * KIB, b"p" * 4 * KIB)
+    await pages.fill(4 * KIB, b"p" * 4 * KIB)
     expected = bytearray(b"o" * 4 * KIB + b"p" * 4 * KIB)
     expected[KIB : KIB + 3] = b"new"
     assert await contents(pages) == bytes(expected)
@@ -205,7 +205,7 @@ async def test_filling_on_disk_does_not_undo_a_write_of_the_same_moment(
     taken = fill_memory(room)
     spill.go.clear()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pages.fill_to_disk, 0, b"o" * 4 * KIB)
+        nursery.start_soon(pages.fill, 0, b"o" * 4 * KIB)
         await trio.testing.wait_all_tasks_blocked(0.02)
         room.give_memory(taken)
         pages.write_now(100, b"new")
