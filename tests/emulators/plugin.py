@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.emulators.forwarding import ForwardedS3
 from tests.emulators.serving import RunningEmulator, serving
+from tests.servers.s3_server import RunningS3
 
 
 @contextmanager
@@ -38,3 +40,11 @@ def kodo() -> Iterator[RunningEmulator]:
     """Qiniu Kodo."""
     with running("kodo") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def knobbed_s3(juicefs: RunningS3) -> Iterator[RunningEmulator]:
+    """MinIO's S3, behind our knobs."""
+    emulator = ForwardedS3(juicefs)
+    with serving(emulator) as endpoint:
+        yield RunningEmulator("s3", endpoint, emulator)

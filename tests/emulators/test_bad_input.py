@@ -15,9 +15,7 @@ from werkzeug.wrappers import Response
 
 from bucketfs.cli.probing import probe_bucket
 from bucketfs.errors import ConfigurationError
-from tests.emulators.forwarding import ForwardedS3
 from tests.emulators.serving import Ask, Knobs, RunningEmulator, serving
-from tests.servers.s3_server import RunningS3
 
 CLOUDS = ("s3", "cos", "bos", "kodo")
 EXPIRED = {
@@ -66,20 +64,14 @@ def lists(ask: Ask) -> bool:
     return ask.path == b"/list" or bool(names & {"max-keys", "maxKeys", "delimiter"})
 
 
-@pytest.fixture(scope="session")
-def s3(juicefs: RunningS3) -> Iterator[RunningEmulator]:
-    """MinIO's S3, behind our knobs."""
-    emulator = ForwardedS3(juicefs)
-    with serving(emulator) as endpoint:
-        yield RunningEmulator("s3", endpoint, emulator)
-
-
 @pytest.fixture(params=CLOUDS)
 def cloud(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningEmulator]:
     """Each cloud, untouched, with its right keys in the environment."""
-    running: RunningEmulator = request.getfixturevalue(request.param)
+    running: RunningEmulator = request.getfixturevalue(
+        "knobbed_s3" if request.param == "s3" else request.param
+    )
     running.knobs.reset()
     monkeypatch.setenv("HOME", "/nonexistent")
     for name, value in running.environment.items():

@@ -27,6 +27,7 @@ _WORDS = Vocabulary(
         "UserSuspended": AccessDenied,
         "KeyTooLongError": InvalidKey,
         "XMinioInvalidObjectName": InvalidKey,
+        "XMinioInvalidResourceName": InvalidKey,
         "InsufficientStorage": QuotaExceeded,
         "StorageFull": QuotaExceeded,
         "XMinioAdminBucketQuotaExceeded": QuotaExceeded,
