@@ -69,11 +69,11 @@ def problems_of(world: World, found: Found, rules: Rules) -> list[str]:
 
 def allows(file: File, found: Version | None, rules: Rules) -> bool:
     """Return whether a file may be found so."""
-    if any(_equal(found, version) for version in (file.saved, *file.offered)):
+    if any(_equal(found, version) for version in file.allowed):
         return True
     if found is None or not rules.may_mix:
         return False
-    versions = [v for v in (file.saved, *file.offered, *file.history) if v is not None]
+    versions = [v for v in (*file.allowed, *file.history) if v is not None]
     has_mode = found.mode is None or any(found.mode == version.mode for version in versions)
     return has_mode and _is_mixture(found.data, versions)
 
@@ -135,7 +135,7 @@ def _told(version: Version | None) -> str:
 
 
 def _expected(file: File) -> str:
-    return " or ".join(_told(version) for version in (file.saved, *file.offered))
+    return " or ".join(_told(version) for version in file.allowed)
 
 
 def problems_of_log(data: bytes, promised: Sequence[tuple[int, int]]) -> list[str]:

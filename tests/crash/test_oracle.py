@@ -18,6 +18,7 @@ from tests.crash.oracle import (
     numbers_in_log,
     problems_of_log,
 )
+from tests.crash.report import with_rows
 from tests.crash.worker import Chooser
 from tests.crash.world import Operation, Version, World, alternatives
 
@@ -141,6 +142,9 @@ def test_a_new_file_over_an_old_one_leaves_one_of_both() -> None:
     assert not refuses([world], found(b=OLD))
     assert not refuses([world], found(b=world.files["w0/b"].now.data))
     assert refuses([world], found())
+    world.apply({"do": "rename", "path": "w0/b", "new_path": "w0/c"})
+    assert not refuses([world], found())
+    assert refuses([world], found(c=OLD))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,12 @@ def test_the_shared_log(spoil: Callable[[list[bytes]], list[bytes]]) -> None:
     assert problems_of_log(b"".join(spoil(texts)), promised)
 
 
+def kept(world: World) -> dict[str, Version]:
+    """Return what a store has that saves at fsync and close only."""
+    first = {path: file.allowed[0] for path, file in world.files.items()}
+    return {path: version for path, version in first.items() if version is not None}
+
+
 @given(seed=st.integers(0, 1 << 32), length=st.integers(1, 80))
 def test_a_file_system_that_keeps_its_promises_passes_and_one_lost_byte_does_not(
     seed: int, length: int
@@ -173,16 +183,19 @@ def test_a_file_system_that_keeps_its_promises_passes_and_one_lost_byte_does_not
     for _ in range(length):
         operation = chooser.choose(world)
         world.begin(operation)
-        shown = Found(
-            {path: file.saved for path, file in world.files.items() if file.saved is not None},
-            set(world.directories),
-        )
+        shown = Found(kept(world), set(world.directories))
         assert not judge(alternatives(world, operation), shown, STRICT).problems
         world.apply(operation)
-    kept = {path: file.saved for path, file in world.files.items() if file.saved is not None}
-    lost = [path for path, version in kept.items() if version.data.strip(b"\0")]
+    all_kept = kept(world)
+    lost = [path for path, version in all_kept.items() if version.data.strip(b"\0")]
     if lost:
         path = chance.choice(lost)
-        zeros = Version(bytes(len(kept[path].data)), kept[path].mode)
-        shown = Found({**kept, path: zeros}, set(world.directories))
+        zeros = Version(bytes(len(all_kept[path].data)), all_kept[path].mode)
+        shown = Found({**all_kept, path: zeros}, set(world.directories))
         assert judge([world], shown, STRICT).problems
+
+
+def test_rows_of_a_run_replace_earlier_ones() -> None:
+    text = "# T\n\n## Kills\n\n| s | m | n |\n|---|---|---|\n| a | x | 1 |\n| b | x | 2 |\n\nend\n"
+    told = with_rows(text, "## Kills", {("b", "x"): (3,), ("c", "y"): (4,)})
+    assert told == text.replace("| b | x | 2 |", "| b | x | 3 |\n| c | y | 4 |")

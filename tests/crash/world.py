@@ -46,8 +46,15 @@ class File:
     saved: Version | None = None
     history: list[Version] = field(default_factory=lambda: [Version(b"")])
     """What it was since `saved`, oldest first; the last is what a reader of this mount sees."""
-    offered: list[Version | None] = field(default_factory=list)
+    offered: list[Version] = field(default_factory=list)
     """What a save that may have happened would have stored."""
+    beneath: list[Version | None] = field(default_factory=lambda: [None])
+    """What its name may have until its first save: nothing, or what it has replaced there."""
+
+    @property
+    def allowed(self) -> list[Version | None]:
+        """Return what may be found under its name."""
+        return [*(self.beneath if self.saved is None else [self.saved]), *self.offered]
 
     @property
     def now(self) -> Version:
@@ -152,10 +159,7 @@ class World:
 
     def _rename(self, path: str, new_path: str) -> None:
         file, replaced = self.files.pop(path), self.files.get(new_path)
-        if file.saved is None and replaced is not None:
-            # Until the new bytes are acknowledged the name may still have those that it had.
-            file.saved = replaced.saved
-            file.offered += replaced.offered
+        file.beneath = [None] if replaced is None else replaced.allowed
         self.files[new_path] = file
 
     def _unlink(self, path: str) -> None:

@@ -143,8 +143,16 @@ def parse(environ: Mapping[str, Any]) -> Ask:
         unquote_to_bytes(path.encode("latin-1")),
         tuple(parse_qsl(query, keep_blank_values=True, errors="surrogateescape")),
         environ["emulator.headers"],
-        environ["wsgi.input"].read(),
+        _whole_body(environ),
     )
+
+
+def _whole_body(environ: Mapping[str, Any]) -> bytes:
+    """Read the body. Raises: ConnectionError, where the client died before it had sent it all."""
+    body: bytes = environ["wsgi.input"].read()
+    if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
+        raise ConnectionError("the client died in the middle of a request")
+    return body
 
 
 def application(emulator: Emulator) -> Callable[[Any, Any], Iterable[bytes]]:

@@ -1,0 +1,191 @@
+"""Kill a mount again and again while processes work on it; compare what is left each time.
+
+A round: mount (always with the same cache folder), compare with what the last round must have
+left, let the workers work, SIGKILL at a random moment (of the clock, or the very moment at which a
+call that promises something returned), let another client of the bucket look, then the next round.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash.logbook import DEATHS, Told, read
+from tests.crash.looking import (
+    look_at_bucket,
+    look_at_mount,
+    part_of,
+    shared_log,
+    strangers,
+)
+from tests.crash.oracle import Found, Rules, adopted, judge, numbers_in_log, problems_of_log
+from tests.crash.stores import Bucket
+from tests.crash.worker import SHARED
+from tests.crash.world import World, alternatives
+from tests.mounts.mounting import Mount, mounted
+
+ROOT = Path(__file__).parents[2]
+DEFAULT, WRITEBACK = "default", "writeback"
+RULES = {
+    DEFAULT: Rules(may_leave_remains=True),
+    WRITEBACK: Rules(may_mix=True, may_leave_remains=True),
+}
+OPTIONS = {DEFAULT: (), WRITEBACK: ("writeback",)}
+WORKER_END_S = 60.0
+DRAIN_EVERY = 6
+"""Rounds of writeback between two clean ends, after which all must be in the bucket."""
+
+
+@dataclass
+class Score:
+    """What a campaign has counted. `problems` tells everything that was lost or not allowed."""
+
+    store: str
+    mode: str
+    seed: int
+    kills: int = 0
+    acknowledged: int = 0
+    remains: int = 0
+    unfinished: int = 0
+    """Most uploads that were left in the bucket at once."""
+    longest_s: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Campaign:
+    """One bucket, one mode. `folder` holds the mount point, the cache and the logs."""
+
+    bucket: Bucket
+    folder: Path
+    mode: str = DEFAULT
+    seed: int = 1
+    workers: int = 6
+    longest_round_s: float = 3.0
+    more_options: Sequence[str] = ()
+    score: Score = field(init=False)
+    _chance: random.Random = field(init=False)
+    _worlds: list[World] = field(init=False)
+    _told: list[Told] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin with empty worlds."""
+        self.score = Score(self.bucket.store, self.mode, self.seed)
+        self._chance = random.Random(self.seed)
+        self._worlds = [World(directories={f"w{n}"}) for n in range(self.workers)]
+
+    def run(self, kills: int) -> Score:
+        """Kill `kills` times, drain, and return what was counted; ends where something is lost."""
+        rounds = 0
+        while self.score.kills < kills and not self.score.problems:
+            rounds += 1
+            with self._mounted() as mount:
+                self._check_mount(mount)
+                if self.mode == WRITEBACK and rounds % DRAIN_EVERY == 0:
+                    self._drain(mount)
+                    continue
+                self._work(mount)
+            self.score.kills += 1
+            if self.mode == DEFAULT:
+                self._compare(look_at_bucket(self.bucket.client), "the bucket after the kill")
+        if not self.score.problems:
+            with self._mounted() as mount:
+                self._check_mount(mount)
+                self._drain(mount)
+        return self.score
+
+    def _mounted(self) -> AbstractContextManager[Mount]:
+        options = (*self.bucket.options, "part_size=5M", *OPTIONS[self.mode], *self.more_options)
+        environment = self.bucket.environment
+        self.bucket.forget()
+        return mounted(self.bucket.url, self.folder, *options, environment=environment)
+
+    def _check_mount(self, mount: Mount) -> None:
+        """Compare what the mount shows with what the last round left, and go on from that."""
+        if not self._told:
+            for name in (SHARED, *(f"w{n}" for n in range(self.workers))):
+                (mount.path / name).mkdir()
+            return
+        self.score.unfinished = max(self.score.unfinished, len(self.bucket.client.unfinished("")))
+        found = look_at_mount(mount.path)
+        self._compare(found, "the next mount")
+        lines = numbers_in_log(shared_log(found), self.workers)
+        self._worlds = [adopted(part_of(found, n), len(lines[n])) for n in range(self.workers)]
+        self._told = [Told(world, 0, world.lines) for world in self._worlds]
+
+    def _compare(self, found: Found, where: str) -> None:
+        """Note what is not as it must be after the last round."""
+        problems = [f"{path} is nobody's" for path in sorted(strangers(found, self.workers))]
+        promised = [(told.world.lines, told.begun_lines) for told in self._told]
+        problems += problems_of_log(shared_log(found), promised)
+        for number, told in enumerate(self._told):
+            worlds = alternatives(told.world, told.under_way)
+            part = part_of(found, number)
+            verdict = judge(worlds, part, RULES[self.mode], told.under_way)
+            problems += verdict.problems
+            self.score.remains += verdict.has_remains and where == "the next mount"
+        kills = self.score.kills
+        self.score.problems += [f"kill {kills}, {where}: {problem}" for problem in problems]
+
+    def _drain(self, mount: Mount) -> None:
+        """Unmount, and have another client find exactly what the mount showed."""
+        status = mount.unmount()
+        if status:
+            self.score.problems.append(f"the unmount ended with {status}")
+        self._compare(look_at_bucket(self.bucket.client), "the bucket after the unmount")
+
+    def _work(self, mount: Mount) -> None:
+        """Let the workers work, kill the mount, and read what they were told."""
+        killer = self._chance.randrange(self.workers) if self._chance.random() < 0.4 else None
+        processes = []
+        for number, world in enumerate(self._worlds):
+            (self.folder / f"world-{number}.pickle").write_bytes(pickle.dumps(world))
+            (self.folder / f"log-{number}").unlink(missing_ok=True)
+            kill: tuple[object, ...] = ()
+            if number == killer:
+                kill = (mount.process.pid, self._chance.randrange(1, 40))
+            processes.append(self._start_worker(number, *kill))
+        try:
+            delay_s = self._chance.uniform(0, self.longest_round_s)
+            end_s = time.monotonic() + (delay_s if killer is None else self.longest_round_s)
+            while mount.process.poll() is None and time.monotonic() < end_s:
+                time.sleep(min(0.02, max(0.0, end_s - time.monotonic())))
+            mount.process.kill()
+            mount.process.wait()
+            self._end(processes)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        mount.kill()
+        self._read_logs()
+
+    def _start_worker(self, number: int, *kill: object) -> subprocess.Popen[bytes]:
+        seed = self._chance.getrandbits(32)
+        arguments = (self.folder, number, seed, 3600, *kill)
+        command = [sys.executable, "-m", "tests.crash.worker", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=ROOT)
+
+    def _end(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        """Wait until all workers have met the dead mount: one left would write beneath it."""
+        for number, process in enumerate(processes):
+            status = process.wait(WORKER_END_S)
+            if status:
+                self.score.problems.append(f"worker {number} ended with {status}")
+
+    def _read_logs(self) -> None:
+        self._told = [read(self.folder / f"log-{n}", world) for n, world in enumerate(self._worlds)]
+        for number, told in enumerate(self._told):
+            self.score.acknowledged += told.acknowledged
+            self.score.longest_s = max(self.score.longest_s, told.longest_s)
+            if told.error not in (None, *DEATHS):
+                self.score.problems.append(
+                    f"worker {number}: {told.under_way} failed with {told.error}"
+                )
