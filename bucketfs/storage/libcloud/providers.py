@@ -28,12 +28,13 @@ def driver_class(provider: str) -> tuple[str, Any]:
     except ImportError as exc:
         message = "libcloud+PROVIDER needs the package apache-libcloud: pip install apache-libcloud"
         raise ConfigurationError(message) from exc
-    wanted = provider.lower().replace("-", "_")
+    wanted = _plain(provider)
     constants = {name.lower(): value for name, value in vars(Provider).items() if name.isupper()}
-    name = constants.get(wanted, wanted)
-    real = sorted({str(item) for item in DRIVERS} - {"dummy"})
-    if name not in real:
-        raise ConfigurationError(f"Libcloud has no driver {provider!r}; {_nearest(wanted, real)}")
+    real = {_plain(name): name for name in map(str, DRIVERS) if name != "dummy"}
+    name = real.get(constants.get(wanted, wanted))
+    if name is None:
+        message = f"Libcloud has no driver {provider!r}; {_nearest(wanted, sorted(real))}"
+        raise ConfigurationError(message)
     try:
         found = get_driver(name)
     except ImportError as exc:
@@ -58,6 +59,10 @@ def check_options(provider: str, found: Any, names: Iterable[str]) -> None:
         if name not in known:
             message = f"LIBCLOUD_OPTIONS: the driver of {provider} knows no {name!r}"
             raise ConfigurationError(f"{message}; {_nearest(name, sorted(known))}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def _known(found: Any) -> Iterator[str]:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from libcloud.storage.drivers.local import LocalStorageDriver
+from libcloud.storage.providers import DRIVERS
 
 from bucketfs.errors import BucketNotFound, ConfigurationError
 from bucketfs.storage.libcloud.opening import order_for, parse_options
@@ -31,6 +33,13 @@ def options(endpoint: str | None = "http://127.0.0.1:9", **values: str) -> Store
 )
 def test_a_provider_is_named_as_libcloud_names_it(written: str, provider: str) -> None:
     assert order_for(written, options()).provider == provider
+
+
+def test_a_driver_that_a_package_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name = LocalStorageDriver.__module__, LocalStorageDriver.__name__
+    monkeypatch.setitem(DRIVERS, "My-Driver", (module, name))
+    order = order_for("my_driver", options(None))
+    assert (order.provider, order.driver_class) == ("My-Driver", LocalStorageDriver)
 
 
 def test_the_endpoint_is_host_port_and_safety() -> None:
