@@ -21,7 +21,7 @@ from typing import NewType, Protocol, cast
 import pyfuse3
 import trio
 
-from bucketfs.errors import BucketfsError, StaleHandle
+from bucketfs.errors import BucketfsError, ObjectChanged, StaleHandle
 from bucketfs.fuse import replies
 from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
@@ -247,8 +247,17 @@ class Handles:
             raise StaleHandle(f"directory handle {number} is not open") from None
 
     async def read(self, number: int, offset: int, length: int) -> bytes | memoryview:
-        """Return `length` bytes from `offset`, fewer at the end of the file."""
-        return await self.file(number).content.read(offset, length)
+        """Return `length` bytes from `offset`, fewer at the end of the file.
+
+        Raises: ObjectChanged where others replaced it since it was opened; who opens it then gets
+        the new one, whatever the ttl.
+        """
+        handle = self.file(number)
+        try:
+            return await handle.content.read(offset, length)
+        except ObjectChanged:
+            self._tree.doubt(handle.node)
+            raise
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Write all of `data`; return how many bytes that is."""

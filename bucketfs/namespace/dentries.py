@@ -106,6 +106,12 @@ class Dentries:
         if node.is_stale and not node.opens:
             raise StaleHandle(f"{node.name!r} was replaced or deleted by others")
 
+    def doubt(self, node: Node) -> None:
+        """Note that a file's object was seen to be replaced: the next `refresh` asks the bucket."""
+        if node.parent is not None:
+            node.fresh_until_s = float("-inf")
+            self.finder.doubt(prefix_of(node.parent), node.name)
+
     async def children(self, directory: Node) -> AsyncIterator[Child]:
         """Yield every entry once, as the bucket lists them, and names that only this mount has.
 

@@ -220,6 +220,10 @@ class Finder:
         name = keys.shown_segment(new_segment)
         self._put(new_parent, Entry(name, True, None, None, self._fresh_until_s()))
 
+    def doubt(self, prefix: str, name: str) -> None:
+        """Note that a name is not what is known of it: the next look-up asks the bucket."""
+        self._listings.doubt(prefix, name)
+
     def opened(self, prefix: str, name: str) -> None:
         """Note that a file that was looked up is read, so that fetching small ones whole pays."""
         directory = self._listings.get(prefix)
@@ -291,14 +295,12 @@ class Finder:
 
     def _join_stream(self, prefix: str, reader: object) -> ListStream:
         stream = self._streams.get(prefix)
-        if stream is None or not stream.is_kept or self._is_old(stream):
+        oldest_s = trio.current_time() - self._ttl_s
+        if stream is None or not stream.is_kept or stream.is_complete or stream.begun_s <= oldest_s:
             stream = ListStream(self._store, prefix, self._changes, self._questions.take_page)
             self._streams[prefix] = stream
         stream.join(reader)
         return stream
-
-    def _is_old(self, stream: ListStream) -> bool:
-        return stream.is_complete or stream.begun_s + self._ttl_s <= trio.current_time()
 
     async def _next_page(
         self, stream: ListStream, reader: object
@@ -371,8 +373,6 @@ class Finder:
         is_over = stream.is_complete or not stream.has_readers
         if is_over and self._streams.get(stream.prefix) is stream:
             del self._streams[stream.prefix]
-
-    # -- local changes
 
     def _fresh_until_s(self) -> float:
         return trio.current_time() + self._ttl_s

@@ -157,6 +157,14 @@ class Listings:
         """Drop what is known of directory `prefix` itself."""
         self._directories.pop(prefix, None)
 
+    def doubt(self, prefix: str, name: str) -> None:
+        """Believe nothing of a name any more, nor that the rest of its directory is known."""
+        directory = self._directories.get(prefix)
+        if directory is not None:
+            directory.entries.pop(name, None)
+            directory.absent.pop(name, None)
+            directory.listed_until_s = float("-inf")
+
     def forget_tree(self, prefix: str) -> None:
         """Drop `prefix` and everything below it."""
         for known in [known for known in self._directories if known.startswith(prefix)]:

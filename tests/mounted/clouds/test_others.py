@@ -88,6 +88,18 @@ def _begins_with_twos(path: Path) -> bool:
         return False
 
 
+def test_who_opens_after_an_estale_gets_the_new_object(place: Place, tmp_path: Path) -> None:
+    size = 2 * MIB
+    place.put("f", b"1" * size)
+    with place.remounted(tmp_path, "ttl=1000") as mount:
+        path = mount.path / "f"
+        assert [entry.stat().st_size for entry in os.scandir(mount.path)] == [size]
+        place.put("f", b"2" * size + b"more")
+        assert error_of(path.read_bytes) == "ESTALE"
+        assert path.read_bytes() == b"2" * size + b"more"
+        assert path.stat().st_size == size + 4
+
+
 @pytest.mark.parametrize(("size", "offset"), [(4096, 0), (20 * MIB, 9 * MIB)])
 def test_a_lost_update_is_refused(place: Place, tmp_path: Path, size: int, offset: int) -> None:
     place.put("f", b"base" * (size // 4))

@@ -29,12 +29,15 @@ class FakeContent:
         self.is_dirty = base is None
         self.is_streaming = False
         self.target: object = None
+        self.read_error: Exception | None = None
 
     @property
     def size(self) -> int:
         return len(self.data)
 
     async def read(self, offset: int, length: int) -> bytes:
+        if self.read_error is not None:
+            raise self.read_error
         return bytes(self.data[offset : offset + length])
 
     async def write(self, offset: int, data: bytes) -> None:
@@ -75,6 +78,7 @@ class FakeTree:
         self.save_error: Exception | None = None
         self.list_error: Exception | None = None
         self.stale: set[str] = set()
+        self.doubted: list[Node] = []
 
     def add(self, inode: int, name: str, *, mode: int = 0o100644) -> Node:
         node = make_node(inode, name, self.root, mode=mode)
@@ -90,6 +94,9 @@ class FakeTree:
     async def refresh(self, node: Node) -> None:
         if node.name in self.stale:
             raise StaleHandle(node.name)
+
+    def doubt(self, node: Node) -> None:
+        self.doubted.append(node)
 
     async def save(self, node: Node) -> None:
         if self.save_error is not None:

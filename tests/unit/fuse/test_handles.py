@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from bucketfs.errors import StaleHandle, Transient
+from bucketfs.errors import ObjectChanged, StaleHandle, Transient
 from bucketfs.fuse.handles import Handles
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.tree import Tree
@@ -49,6 +49,22 @@ async def test_bytes_that_the_stat_brought_are_used_once(tree: FakeTree, handles
     number = await handles.open(node, os.O_RDONLY)
     assert await handles.read(number, 0, 10) == b"whole"
     assert node.data is None
+
+
+async def test_a_reader_that_meets_another_version_casts_doubt(
+    tree: FakeTree, handles: Handles
+) -> None:
+    node = tree.add(2, "f")
+    number = await handles.open(node, os.O_RDONLY)
+    content = cast("FakeContent", node.content)
+    content.read_error = Transient("away")
+    with pytest.raises(Transient):
+        await handles.read(number, 0, 1)
+    assert tree.doubted == []
+    content.read_error = ObjectChanged("replaced")
+    with pytest.raises(ObjectChanged):
+        await handles.read(number, 0, 1)
+    assert tree.doubted == [node]
 
 
 async def test_a_replaced_file_is_stale_at_open(tree: FakeTree, handles: Handles) -> None:

@@ -60,6 +60,23 @@ async def test_a_replaced_object_is_a_new_inode_and_the_old_one_goes_stale(world
         await world.tree.refresh(old)
 
 
+async def test_what_is_doubted_is_asked_for_again_within_the_ttl(nursery: trio.Nursery) -> None:
+    world = make_world(nursery, ttl_s=1000)
+    await world.others_put("f", b"old")
+    await world.others_put("g", b"same")
+    nodes = {child.name: child async for child in world.tree.children(world.root)}
+    assert len(nodes) == 2
+    old, other = await world.lookup(b"f"), await world.lookup(b"g")
+    await world.others_put("f", b"new!")
+    await world.tree.refresh(old)
+    assert await world.lookup(b"f") is old, "within the ttl it is believed"
+    world.tree.doubt(old)
+    with pytest.raises(StaleHandle):
+        await world.tree.refresh(old)
+    assert (await world.lookup(b"f")).size == 4
+    assert await world.lookup(b"g") is other
+
+
 async def test_an_open_handle_of_a_replaced_object_keeps_its_attributes(world: World) -> None:
     await world.others_put("f", b"old")
     node = await world.lookup(b"f")
