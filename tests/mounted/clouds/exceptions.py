@@ -95,13 +95,20 @@ ODD_NAMES = (
     "...",
     "~tilde!*(),",
     "at@sign",
+    "not UTF-8 \udcff\udcfe",
     "x" * 255,
 )
 """Names that a file may have wherever `REFUSED_NAMES` does not say otherwise."""
 
+_KEYS_ARE_TEXT = {"not UTF-8 \udcff\udcfe": "keys are UTF-8"}
+
 REFUSED_NAMES: Mapping[str, Mapping[str, str]] = {
-    "bos": {"at@sign": "@ begins an order to process an image"},
-    "libcloud-minio": {"bell\a": "Libcloud reads no listing with control characters"},
+    **dict.fromkeys(CLOUDS, _KEYS_ARE_TEXT),
+    "bos": {**_KEYS_ARE_TEXT, "at@sign": "@ begins an order to process an image"},
+    "libcloud-minio": {
+        **_KEYS_ARE_TEXT,
+        "bell\a": "Libcloud reads no listing with control characters",
+    },
 }
 """Cloud -> names that are EINVAL there, and why."""
 
