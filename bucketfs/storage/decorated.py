@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from bucketfs.errors import NotSupported
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
@@ -17,9 +18,11 @@ from bucketfs.storage.interface import (
     ObjectInfo,
     ObjectStore,
     Part,
+    PendingUpload,
     Precondition,
     Sink,
     Upload,
+    UploadLister,
     Version,
 )
 
@@ -86,6 +89,17 @@ class DecoratedStore:
         """Begin an upload whose calls go the same way."""
         call = partial(self.inner.begin_upload, key, attributes)
         return DecoratedUpload(self, key, await self.around("begin_upload", key, call))
+
+    async def resume_upload(self, key: str, upload_id: str, attributes: ObjectAttributes) -> Upload:
+        """Go on with an upload whose calls go the same way. Raises: NotSupported."""
+        inner = await self.inner.resume_upload(key, upload_id, attributes)
+        return DecoratedUpload(self, key, inner)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Ask the inner store. Raises: NotSupported, AccessDenied."""
+        if not isinstance(self.inner, UploadLister):
+            raise NotSupported("this store does not list uploads", operation="list_uploads")
+        return await self.around("list_uploads", prefix, partial(self.inner.list_uploads, prefix))
 
     async def copy(
         self,

@@ -207,6 +207,23 @@ class Upload(Protocol):
         """Drop the upload and its parts; an upload that is gone already is no error."""
 
 
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """An upload that was neither committed nor aborted; `begun_ns` by the store (0: unknown)."""
+
+    key: str
+    upload_id: str
+    begun_ns: int
+
+
+@runtime_checkable
+class UploadLister(Protocol):
+    """A store that can tell which uploads are pending, whoever began them."""
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return those of keys that begin with `prefix`. Raises: NotSupported, AccessDenied."""
+
+
 @runtime_checkable
 class ObjectStore(Protocol):
     """A bucket, or a part of one."""
@@ -269,6 +286,13 @@ class ObjectStore(Protocol):
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
         """Begin a multipart upload."""
+
+    async def resume_upload(self, key: str, upload_id: str, attributes: ObjectAttributes) -> Upload:
+        """Return an upload that was begun before, perhaps by a process that died.
+
+        `key` and `attributes` are those that it was begun with. No request is made: `list_parts`
+        tells whether it is still there. Raises: NotSupported (uploads end with their process).
+        """
 
     async def copy(
         self,

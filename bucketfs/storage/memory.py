@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -30,13 +30,14 @@ from bucketfs.storage.interface import (
     MemorySink,
     ObjectAttributes,
     ObjectInfo,
-    Part,
+    PendingUpload,
     Precondition,
     Sink,
     Upload,
     Version,
 )
 from bucketfs.storage.key_order import SortedKeys, key_bytes
+from bucketfs.storage.memory_upload import MemoryUpload, UploadState
 
 INLINE_BYTES = 1 << 20
 """Bytes in memory up to this many are copied without a thread: the hop would cost more."""
@@ -50,13 +51,6 @@ DEFAULT_CAPABILITIES = Capabilities(
 class _Object:
     info: ObjectInfo
     data: bytes
-
-
-@dataclass(slots=True)
-class _UploadState:
-    key: str
-    attributes: ObjectAttributes
-    parts: dict[int, tuple[Part, bytes]] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -78,7 +72,7 @@ class MemoryStore:
         self._now_ns = now_ns
         self._objects: dict[str, _Object] = {}
         self._order = SortedKeys()
-        self._uploads: dict[str, _UploadState] = {}
+        self._uploads: dict[str, UploadState] = {}
         self._numbers = itertools.count(1)
         # Reads wait where memory is short; the writes that free it must not wait behind them.
         self._reads = trio.CapacityLimiter(8)
@@ -188,8 +182,22 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         self._check_key(key, "begin_upload")
         upload_id = f"upload-{next(self._numbers)}"
-        self._uploads[upload_id] = _UploadState(key, attributes)
+        self._uploads[upload_id] = UploadState(key, attributes, self._now_ns())
         return MemoryUpload(self, upload_id)
+
+    async def resume_upload(self, key: str, upload_id: str, attributes: ObjectAttributes) -> Upload:
+        """Go on with an upload that was begun before."""
+        await trio.lowlevel.checkpoint()
+        return MemoryUpload(self, upload_id)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the uploads below `prefix` that are neither committed nor aborted."""
+        await trio.lowlevel.checkpoint()
+        return [
+            PendingUpload(state.key, upload_id, state.begun_ns)
+            for upload_id, state in self._uploads.items()
+            if state.key.startswith(prefix)
+        ]
 
     async def copy(
         self,
@@ -244,12 +252,6 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
 
     # -- what MemoryUpload asks --------------------------------------------------------------
-
-    def _upload(self, upload_id: str, operation: str) -> _UploadState:
-        state = self._uploads.get(upload_id)
-        if state is None:
-            raise ObjectNotFound(f"no such upload: {upload_id}", operation=operation)
-        return state
 
     def _put(
         self, key: str, data: bytes, attributes: ObjectAttributes, *, is_appendable: bool = False
@@ -308,79 +310,6 @@ class MemoryStore:
         if delimiter and delimiter in marker[len(prefix) :]:
             return self._order.first_behind(marker)
         return self._order.first_after(marker)
-
-
-class MemoryUpload:
-    """A multipart upload of a `MemoryStore`, with the part rules that S3 has."""
-
-    def __init__(self, store: MemoryStore, upload_id: str) -> None:
-        self.upload_id = upload_id
-        self._store = store
-
-    async def add_part(self, number: int, body: Body) -> Part:
-        """Keep part `number`. Raises: InvalidRequest for a number out of range."""
-        data = await self._store._collected(body)
-        return self._keep(number, data, "add_part")
-
-    async def copy_part(
-        self, number: int, source: str, start: int, length: int, version: Version
-    ) -> Part:
-        """Make a part of an object's bytes. Raises: ObjectNotFound, ObjectChanged."""
-        await trio.lowlevel.checkpoint()
-        found = self._store._present(source, "copy_part")
-        if found.info.version != version:
-            raise ObjectChanged("the source was replaced", key=source, operation="copy_part")
-        if start < 0 or length <= 0 or start + length > len(found.data):
-            message = "the range is not inside the source"
-            raise InvalidRequest(message, key=source, operation="copy_part")
-        return self._keep(number, found.data[start : start + length], "copy_part")
-
-    async def list_parts(self) -> Sequence[Part]:
-        """Return what was kept, ascending. Raises: ObjectNotFound if the upload is gone."""
-        await trio.lowlevel.checkpoint()
-        state = self._store._upload(self.upload_id, "list_parts")
-        return [state.parts[number][0] for number in sorted(state.parts)]
-
-    async def commit(
-        self, parts: Sequence[Part], precondition: Precondition | None = None
-    ) -> ObjectInfo:
-        """Make the object. Raises: ObjectChanged, ObjectExists, InvalidRequest, ObjectNotFound."""
-        await trio.lowlevel.checkpoint()
-        # ATOMIC: checked and made in one step.
-        state = self._store._upload(self.upload_id, "commit")
-        pieces = self._checked_pieces(state, parts)
-        self._store._check_precondition(state.key, precondition, "commit")
-        del self._store._uploads[self.upload_id]
-        return self._store._put(state.key, b"".join(pieces), state.attributes)
-
-    async def abort(self) -> None:
-        """Drop the upload; one that is gone is no error."""
-        await trio.lowlevel.checkpoint()
-        self._store._uploads.pop(self.upload_id, None)
-
-    def _keep(self, number: int, data: bytes, operation: str) -> Part:
-        state = self._store._upload(self.upload_id, operation)
-        limits = self._store.capabilities
-        if not 1 <= number <= limits.max_parts or len(data) > limits.max_part:
-            message = f"part {number} of {len(data)} bytes is outside the limits"
-            raise InvalidRequest(message, key=state.key, operation=operation)
-        part = Part(number, f"p{next(self._store._numbers)}", len(data))
-        state.parts[number] = (part, data)
-        return part
-
-    def _checked_pieces(self, state: _UploadState, parts: Sequence[Part]) -> list[bytes]:
-        numbers = [part.number for part in parts]
-        kept = [state.parts.get(number) for number in numbers]
-        pieces = [
-            piece[1] for piece, part in zip(kept, parts, strict=True) if piece and piece[0] == part
-        ]
-        if not parts or len(pieces) < len(parts) or numbers != sorted(set(numbers)):
-            message = "the parts are unknown, or not in ascending order"
-            raise InvalidRequest(message, key=state.key, operation="commit")
-        if any(len(piece) < self._store.capabilities.min_part for piece in pieces[:-1]):
-            message = "a part that is not the last is too small"
-            raise InvalidRequest(message, key=state.key, operation="commit")
-        return pieces
 
 
 def _attributes(info: ObjectInfo) -> ObjectAttributes:

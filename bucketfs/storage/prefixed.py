@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from bucketfs.errors import ConfusedServer, StorageError
+from bucketfs.errors import ConfusedServer, NotSupported, StorageError
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
@@ -15,9 +15,11 @@ from bucketfs.storage.interface import (
     ObjectInfo,
     ObjectStore,
     Part,
+    PendingUpload,
     Precondition,
     Sink,
     Upload,
+    UploadLister,
     Version,
 )
 from bucketfs.storage.key_order import key_bytes
@@ -98,6 +100,20 @@ class Prefixed:
         with own_keys(self._own):
             inner = await self._inner.begin_upload(self._prefix + key, attributes)
             return PrefixedUpload(inner, self._prefix, self._own)
+
+    async def resume_upload(self, key: str, upload_id: str, attributes: ObjectAttributes) -> Upload:
+        """Go on with an upload. Raises: NotSupported."""
+        with own_keys(self._own):
+            inner = await self._inner.resume_upload(self._prefix + key, upload_id, attributes)
+            return PrefixedUpload(inner, self._prefix, self._own)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the pending uploads below both prefixes. Raises: NotSupported, AccessDenied."""
+        if not isinstance(self._inner, UploadLister):
+            raise NotSupported("this store does not list uploads", operation="list_uploads")
+        with own_keys(self._own):
+            found = await self._inner.list_uploads(self._prefix + prefix)
+            return [replace(upload, key=self._own(upload.key)) for upload in found]
 
     async def copy(
         self,

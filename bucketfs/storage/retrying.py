@@ -184,6 +184,11 @@ class Retrying(DecoratedStore):
         inner = await self.around("begin_upload", key, call)
         return RetryingUpload(self, key, attributes, inner)
 
+    async def resume_upload(self, key: str, upload_id: str, attributes: ObjectAttributes) -> Upload:
+        """Go on with an upload. Raises: NotSupported."""
+        inner = await self.inner.resume_upload(key, upload_id, attributes)
+        return RetryingUpload(self, key, attributes, inner)
+
     async def copy(
         self,
         source: str,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 import trio
 
-from bucketfs.errors import ObjectChanged, ObjectExists, StorageError
-from bucketfs.storage.interface import ABSENT, BytesBody, ObjectStore, Part, Precondition
+from bucketfs.errors import NotSupported, ObjectChanged, ObjectExists, ObjectNotFound, StorageError
+from bucketfs.storage.interface import (
+    ABSENT,
+    BytesBody,
+    ObjectStore,
+    Part,
+    Precondition,
+    UploadLister,
+)
 from tests.contract.asking import LABELLED, MIB, PLAIN, get, put, walk
 
 
@@ -59,6 +67,59 @@ async def test_parts_are_listed(store: ObjectStore, root: str) -> None:
     first = await upload.add_part(1, BytesBody(part_bytes(store, 1)))
     assert list(await upload.list_parts()) == [first, second]
     await upload.abort()
+
+
+async def test_another_process_goes_on_with_an_upload(store: ObjectStore, root: str) -> None:
+    begun = await store.begin_upload(f"{root}a", LABELLED)
+    first = await begun.add_part(1, BytesBody(part_bytes(store, 1)))
+    if not store.capabilities.part_upload:
+        with pytest.raises(NotSupported):
+            await store.resume_upload(f"{root}a", begun.upload_id, LABELLED)
+        return
+    upload = await store.resume_upload(f"{root}a", begun.upload_id, LABELLED)
+    assert upload.upload_id == begun.upload_id
+    assert list(await upload.list_parts()) == [first]
+    last = await upload.add_part(2, BytesBody(b"end"))
+    info = await upload.commit([first, last], ABSENT)
+    assert await get(store, f"{root}a") == part_bytes(store, 1) + b"end"
+    found = await store.stat(f"{root}a")
+    assert (info.version, info.size) == (found.version, found.size)
+    assert dict(found.metadata or {}) == LABELLED.metadata
+    assert found.content_type == LABELLED.content_type
+
+
+async def test_an_upload_that_is_gone_cannot_go_on(store: ObjectStore, root: str) -> None:
+    if not store.capabilities.part_upload:
+        pytest.skip("uploads end with their process")
+    begun = await store.begin_upload(f"{root}a", PLAIN)
+    await begun.abort()
+    upload = await store.resume_upload(f"{root}a", begun.upload_id, PLAIN)
+    with pytest.raises(ObjectNotFound):
+        await upload.list_parts()
+    await upload.abort()
+
+
+async def test_pending_uploads_are_listed(store: ObjectStore, root: str) -> None:
+    if not isinstance(store, UploadLister):
+        pytest.skip("this store does not list uploads")
+    try:
+        assert list(await store.list_uploads(root)) == []
+    except NotSupported:
+        pytest.skip("this store does not list uploads")
+    names = [f"{root}a+b c%20", f"{root}below/\u00e9", f"{root}\u4e2d"]
+    uploads = {key: await store.begin_upload(key, PLAIN) for key in names}
+    other = await store.begin_upload(f"{root}committed", PLAIN)
+    await other.commit([await other.add_part(1, BytesBody(b"x"))])
+    found = {pending.key: pending for pending in await store.list_uploads(root)}
+    assert {key: pending.upload_id for key, pending in found.items()} == {
+        key: upload.upload_id for key, upload in uploads.items()
+    }
+    ages_s = [time.time() - pending.begun_ns / 1e9 for pending in found.values()]
+    assert all(-60 < age_s < 600 for age_s in ages_s)
+    assert [pending.key for pending in await store.list_uploads(f"{root}below/")] == [names[1]]
+    for upload in uploads.values():
+        await upload.abort()
+    assert list(await store.list_uploads(root)) == []
 
 
 async def test_parts_are_copied(store: ObjectStore, root: str) -> None:

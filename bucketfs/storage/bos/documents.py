@@ -8,7 +8,7 @@ from typing import Any
 
 from bucketfs.errors import ConfusedServer
 from bucketfs.storage.headers import iso_ns, version_of
-from bucketfs.storage.interface import ListPage, ObjectInfo, Part
+from bucketfs.storage.interface import ListPage, ObjectInfo, Part, PendingUpload
 
 Json = Mapping[str, Any]
 
@@ -91,6 +91,24 @@ def parse_upload_id(text: bytes) -> str:
     if not isinstance(upload_id, str) or not upload_id:
         raise ConfusedServer("an upload got no id")
     return upload_id
+
+
+def parse_uploads(text: bytes) -> tuple[Sequence[PendingUpload], str | None]:
+    """Return the uploads of a page, and the marker of the next one (None: it is the last)."""
+    found = parse(text)
+    try:
+        uploads = [
+            PendingUpload(
+                _text(item["key"]),
+                _text(item["uploadId"]),
+                iso_ns(_text(item.get("initiated") or "")),
+            )
+            for item in found.get("uploads") or ()
+        ]
+        following = found.get("nextKeyMarker") if found.get("isTruncated") else None
+        return uploads, _text(following) if following else None
+    except (KeyError, TypeError) as exc:
+        raise ConfusedServer("a listed upload is incomplete") from exc
 
 
 def parse_refused(text: bytes) -> Mapping[str, str]:

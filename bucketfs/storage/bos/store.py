@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bucketfs.errors import (
@@ -28,7 +28,7 @@ from bucketfs.storage.bos.headers import (
 from bucketfs.storage.bos.links import Links, Symlink, is_link
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.reading import RangeReader
-from bucketfs.storage.bos.upload import BosUpload, begin_upload
+from bucketfs.storage.bos.upload import BosUpload, begin_upload, list_uploads
 from bucketfs.storage.calling import page_query
 from bucketfs.storage.headers import seconds_ns, stored_info, version_of
 from bucketfs.storage.interface import (
@@ -38,6 +38,7 @@ from bucketfs.storage.interface import (
     ListPage,
     ObjectAttributes,
     ObjectInfo,
+    PendingUpload,
     Precondition,
     Sink,
     Version,
@@ -45,6 +46,7 @@ from bucketfs.storage.interface import (
 from bucketfs.storage.location import traffic_limit_bits_s
 from bucketfs.storage.ranges import checked_version
 from bucketfs.storage.s3.addressing import Addressing
+from bucketfs.storage.unmovable import Unmovable
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 
@@ -68,7 +70,7 @@ CAPABILITIES = Capabilities(
 )
 
 
-class BosStore:
+class BosStore(Unmovable):
     """One bucket. `endpoint` None is BOS itself in `region`; `aclose` closes `client` too.
 
     `storage_class` is that of new objects; `traffic_limit_bytes_s` bounds each request that
@@ -234,6 +236,16 @@ class BosStore:
             self._calls, self._guard, self._bucket, key, attributes, self._class_headers
         )
 
+    async def resume_upload(
+        self, key: str, upload_id: str, attributes: ObjectAttributes
+    ) -> BosUpload:
+        """Go on with an upload that was begun before. No request is made."""
+        return BosUpload(self._calls, self._guard, self._bucket, key, attributes, upload_id)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the uploads below `prefix` that are neither committed nor aborted."""
+        return await list_uploads(self._calls, prefix)
+
     async def copy(
         self,
         source: str,
@@ -256,10 +268,6 @@ class BosStore:
         if source == target:
             raise NotSupported("a native symlink of BOS has no attributes", key=source)
         return await self._copy_link(source, target, precondition)
-
-    async def move(self, source: str, target: str) -> ObjectInfo:
-        """Raise NotSupported: BOS renames by copy and delete."""
-        raise NotSupported("BOS cannot move", key=source, operation="move")
 
     async def delete(self, key: str, if_version: Version | None = None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""

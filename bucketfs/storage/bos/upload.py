@@ -13,16 +13,19 @@ from bucketfs.storage.bos.documents import (
     parse_parts,
     parse_tag,
     parse_upload_id,
+    parse_uploads,
 )
 from bucketfs.storage.bos.headers import CRC32_HEADER, attribute_headers, is_md5
 from bucketfs.storage.bos.preconditions import BosGuard
 from bucketfs.storage.bos.refusals import UploadNotFound
+from bucketfs.storage.calling import page_query
 from bucketfs.storage.headers import has_etag, stored_info
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
     ObjectInfo,
     Part,
+    PendingUpload,
     Precondition,
     Version,
 )
@@ -128,6 +131,20 @@ class BosUpload(Multipart[Calls]):
             return await self._guard.stat(self._key)
         size = sum(part.size for part in parts)
         return stored_info(self._key, size, tag, response.headers, self._attributes)
+
+
+async def list_uploads(calls: Calls, prefix: str) -> Sequence[PendingUpload]:
+    """Return the uploads of keys that begin with `prefix`. Raises: AccessDenied, ConfusedServer."""
+    found: list[PendingUpload] = []
+    marker = ""
+    while True:
+        query = [("uploads", ""), *page_query(prefix, "", ("keyMarker", marker or None))]
+        response = await calls.send("GET", "list_uploads", None, query=query)
+        page, following = parse_uploads(response.body)
+        found += page
+        if following is None or following == marker:
+            return found
+        marker = following
 
 
 async def begin_upload(

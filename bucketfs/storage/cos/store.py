@@ -7,7 +7,7 @@ CRC-64 of every object is told, and compared here after every write, append, com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from bucketfs.errors import (
     AccessDenied,
@@ -32,6 +32,7 @@ from bucketfs.storage.interface import (
     ListPage,
     ObjectAttributes,
     ObjectInfo,
+    PendingUpload,
     Precondition,
     Sink,
     Version,
@@ -40,6 +41,8 @@ from bucketfs.storage.ranges import check_range, checked_end, checked_version, r
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_any, parse_listing
+from bucketfs.storage.s3.pending import list_uploads
+from bucketfs.storage.unmovable import Unmovable
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 from bucketfs.transport.exchange import Intake, Response
@@ -56,7 +59,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class CosStore:
+class CosStore(Unmovable):
     """One bucket. `aclose` closes `client` too.
 
     `storage_class` is of what is made here (None: the bucket's default); copies keep their
@@ -181,6 +184,16 @@ class CosStore:
         """Begin a multipart upload."""
         return await begin_upload(self._place, key, attributes, self._storage_class)
 
+    async def resume_upload(
+        self, key: str, upload_id: str, attributes: ObjectAttributes
+    ) -> CosUpload:
+        """Go on with an upload that was begun before. No request is made."""
+        return CosUpload(self._place, key, attributes, self._storage_class, upload_id)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the uploads below `prefix` that are neither committed nor aborted."""
+        return await list_uploads(self._calls, prefix)
+
     async def copy(
         self,
         source: str,
@@ -197,10 +210,6 @@ class CosStore:
         if source == target and attributes is None:
             raise InvalidRequest("a copy onto itself changes nothing", key=source)
         return await self._copier.copy(source, target, attributes, source_version, precondition)
-
-    async def move(self, source: str, target: str) -> ObjectInfo:
-        """Raise NotSupported: COS renames by copy and delete."""
-        raise NotSupported("COS cannot move", key=source, operation="move")
 
     async def delete(self, key: str, if_version: Version | None = None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""

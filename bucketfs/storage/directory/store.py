@@ -29,6 +29,7 @@ from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
     Part,
+    PendingUpload,
     Precondition,
     Sink,
     Version,
@@ -141,6 +142,17 @@ class DirectoryStore:
         """Begin a multipart upload. Raises: InvalidKey."""
         upload_id = await self._run(self._uploads.begin, key, attributes)
         return DirectoryUpload(self._uploads, upload_id, self._limiter)
+
+    async def resume_upload(
+        self, key: str, upload_id: str, attributes: ObjectAttributes
+    ) -> DirectoryUpload:
+        """Go on with an upload that was begun before."""
+        await trio.lowlevel.checkpoint()
+        return DirectoryUpload(self._uploads, upload_id, self._limiter)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the uploads below `prefix` that are neither committed nor aborted."""
+        return await self._run(self._uploads.pending, prefix)
 
     async def copy(
         self,

@@ -17,6 +17,7 @@ from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
     Part,
+    PendingUpload,
     Precondition,
     Version,
 )
@@ -78,6 +79,22 @@ class Uploads:
         with self._opened(upload_id, "list_parts") as place:
             names = sorted(name for name in os.listdir(place) if name != ABOUT)
             return [_part(os.stat(name, dir_fd=place), int(name)) for name in names]
+
+    def pending(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the uploads of keys that begin with `prefix`, whoever began them."""
+        with self._objects.reporting(None, "list_uploads"), suppress(FileNotFoundError):
+            with self._folder.directory((PRIVATE, "uploads")) as uploads:
+                names = os.listdir(uploads)
+            return [found for name in names for found in self._pending(name, prefix)]
+        return []
+
+    def _pending(self, upload_id: str, prefix: str) -> Iterator[PendingUpload]:
+        # One that ends at this moment is pending no more.
+        with suppress(ObjectNotFound), self._opened(upload_id, "list_uploads") as place:
+            key, _ = _about(place)
+            if key.startswith(prefix):
+                begun_ns = os.stat(ABOUT, dir_fd=place).st_mtime_ns
+                yield PendingUpload(key, upload_id, begun_ns)
 
     def commit(
         self, upload_id: str, parts: Sequence[Part], precondition: Precondition | None

@@ -1,8 +1,9 @@
 """What Qiniu's SDKs noted of uploads that they did not finish: their records, read and understood.
 
 Kodo lists no pending uploads, so such a record is the only trace of one. A record of resumable
-upload v2 names an upload whose parts the server still lists (`KodoStore.resume_upload`). One of v1
-holds the contexts of its blocks, about which no server can be asked: it is told, not gone on with.
+upload v2 names an upload whose parts the server still lists (`KodoStore.resume_recorded`). One of
+v1 holds the contexts of its blocks, about which no server can be asked: it is told, not gone on
+with.
 """
 
 from __future__ import annotations

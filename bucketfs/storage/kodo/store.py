@@ -200,7 +200,7 @@ class KodoStore:
         """Begin an upload in parts."""
         return await begin_upload(self._calls, self._guard, self.stat, key, attributes)
 
-    def resume_upload(
+    def resume_recorded(
         self, key: str, attributes: ObjectAttributes, record: UploadRecord
     ) -> KodoUpload:
         """Return the upload that another client began and `record`ed; nothing is asked yet.
@@ -208,14 +208,20 @@ class KodoStore:
         `list_parts` tells what the server has of it, `commit` ends it, `abort` drops it. Raises:
         NotSupported (v1: its blocks cannot be listed, and v2 cannot take them over).
         """
-        check_key(key, "resume_upload")
+        check_key(key, "resume_recorded")
         if record.upload_id is None:
             raise NotSupported(
                 "blocks of resumable upload v1 cannot be gone on with; they end by themselves",
                 key=key,
-                operation="resume_upload",
+                operation="resume_recorded",
             )
         return KodoUpload(self._calls, self._guard, self.stat, key, attributes, record.upload_id)
+
+    async def resume_upload(
+        self, key: str, upload_id: str, attributes: ObjectAttributes
+    ) -> KodoUpload:
+        """Go on with an upload that was begun before. No request is made."""
+        return KodoUpload(self._calls, self._guard, self.stat, key, attributes, upload_id)
 
     async def copy(
         self,

@@ -169,6 +169,13 @@ class LibcloudStore:
         name_of(key, self._traits, "begin_upload")
         return LibcloudUpload(key, self._spooled, partial(self._send, key, attributes))
 
+    async def resume_upload(
+        self, key: str, upload_id: str, attributes: ObjectAttributes
+    ) -> LibcloudUpload:
+        """Raise NotSupported: parts are kept here, and end with this process."""
+        message = "uploads end with their process"
+        raise NotSupported(message, key=key, operation="resume_upload")
+
     async def copy(
         self,
         source: str,

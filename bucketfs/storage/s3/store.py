@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bucketfs.errors import (
@@ -23,6 +23,7 @@ from bucketfs.storage.interface import (
     ListPage,
     ObjectAttributes,
     ObjectInfo,
+    PendingUpload,
     Precondition,
     Sink,
     Version,
@@ -34,8 +35,10 @@ from bucketfs.storage.s3.calls import Calls, Payload
 from bucketfs.storage.s3.copying import Copier
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
 from bucketfs.storage.s3.documents import parse_listing
+from bucketfs.storage.s3.pending import list_uploads
 from bucketfs.storage.s3.preconditions import Guard
 from bucketfs.storage.s3.upload import S3Upload, begin_upload
+from bucketfs.storage.unmovable import Unmovable
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import CredentialSource
 from bucketfs.transport.exchange import Intake, Response
@@ -43,7 +46,7 @@ from bucketfs.transport.exchange import Intake, Response
 _LIST_LIMIT = 1000
 
 
-class S3Store:
+class S3Store(Unmovable):
     """One bucket. `endpoint` None is Amazon's; `aclose` closes `client` too.
 
     `payload` says whether bodies are part of the signature (see `calls.Calls`).
@@ -175,6 +178,16 @@ class S3Store:
         """Begin a multipart upload."""
         return await begin_upload(self._calls, self._guard, self._bucket, key, attributes)
 
+    async def resume_upload(
+        self, key: str, upload_id: str, attributes: ObjectAttributes
+    ) -> S3Upload:
+        """Go on with an upload that was begun before. No request is made."""
+        return S3Upload(self._calls, self._guard, self._bucket, key, attributes, upload_id)
+
+    async def list_uploads(self, prefix: str) -> Sequence[PendingUpload]:
+        """Return the uploads below `prefix` that are neither committed nor aborted."""
+        return await list_uploads(self._calls, prefix)
+
     async def copy(
         self,
         source: str,
@@ -195,10 +208,6 @@ class S3Store:
                 known = ObjectAttributes(found.metadata or {}, found.content_type)
                 return await self.write(target, BytesBody(b""), attributes or known, precondition)
         return await self._copier.copy(source, target, attributes, source_version, precondition)
-
-    async def move(self, source: str, target: str) -> ObjectInfo:
-        """Raise NotSupported: S3 renames by copy and delete."""
-        raise NotSupported("S3 cannot move", key=source, operation="move")
 
     async def delete(self, key: str, if_version: Version | None = None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""

@@ -108,7 +108,7 @@ async def test_an_upload_of_the_sdk_is_listed_and_gone_on_with(
     assert record.source_modified_s == int((tmp_path / "big.bin").stat().st_mtime)
     assert list(record.parts) == record.lasting(time.time())
     assert record.lasting(time.time() + 8 * 86400) == []
-    upload = store.resume_upload("dir/key", ObjectAttributes(), record)
+    upload = store.resume_recorded("dir/key", ObjectAttributes(), record)
     parts = {part.number: part for part in await upload.list_parts()}
     assert {part.number: part.tag for part in record.parts}.items() <= {
         number: part.tag for number, part in parts.items()
@@ -122,7 +122,7 @@ async def test_an_upload_of_the_sdk_is_listed_and_gone_on_with(
 
 
 async def test_an_upload_of_the_sdk_is_dropped(store: KodoStore, interrupted: Interrupt) -> None:
-    upload = store.resume_upload("dir/key", ObjectAttributes(), interrupted("v2"))
+    upload = store.resume_recorded("dir/key", ObjectAttributes(), interrupted("v2"))
     await upload.abort()
     with pytest.raises(ObjectNotFound):
         await upload.list_parts()
@@ -134,7 +134,7 @@ async def test_blocks_of_v1_are_told(store: KodoStore, interrupted: Interrupt) -
     assert record.parts
     assert list(record.parts) == record.lasting(time.time())
     with pytest.raises(NotSupported, match="v1"):
-        store.resume_upload("dir/key", ObjectAttributes(), record)
+        store.resume_recorded("dir/key", ObjectAttributes(), record)
 
 
 @pytest.mark.parametrize(
