@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import trio
 
+from bucketfs.pagecache.appending import AppendPolicy
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.content import Content, Surroundings
 from bucketfs.pagecache.direct import Stages
@@ -32,7 +33,8 @@ class PageCache:
     """All file bytes of one mount, within `memory_bytes` of memory and `disk_bytes` of disk.
 
     `folder` is locked for this mount (None: a temporary one); `owner` is the name that others who
-    want it are told. Background tasks run in `nursery`. Making one blocks for a moment.
+    want it are told; `append` says which files grow by native appends (see `appending`). Background
+    tasks run in `nursery`. Making one blocks for a moment.
     Raises: CacheDirectoryError.
     """
 
@@ -47,6 +49,7 @@ class PageCache:
         part_size: int,
         concurrency: int,
         owner: str = "",
+        append: AppendPolicy = "auto",
     ) -> None:
         self.memory = Budget(memory_bytes)
         self._folder = CacheFolder.open(folder, owner)
@@ -61,6 +64,7 @@ class PageCache:
             memory=self.memory,
             reading=ReadSettings(concurrency=concurrency),
             keep_bytes=min(part_size, memory_bytes // 8),
+            append=append,
         )
 
     def open(self, info: ObjectInfo, data: bytes | None = None) -> Content:
@@ -82,6 +86,11 @@ class PageCache:
         pages = Pages(self._room, spill, self._spilling)
         await restore(pages, image)
         return self._added(Content(self._shared, pages, image.base, is_restored=True))
+
+    @property
+    def folder(self) -> Path:
+        """The cache folder, which is locked for this mount."""
+        return self._folder.path
 
     def rescue(self, kept: Container[str] = ()) -> None:
         """Move spill files of dead mounts aside, but those named in `kept`. Blocks for a moment.

@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from bucketfs.errors import FileTooLarge, InvalidOperation, ObjectNotFound, Transient
+from bucketfs.pagecache.appending import AppendPolicy, Growth
 from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
@@ -20,7 +21,7 @@ from bucketfs.pagecache.extents import Extent, Kind, Ranges
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.reader import ObjectReader
-from bucketfs.pagecache.sending import FETCH_BYTES, Sender, Snapshot
+from bucketfs.pagecache.sending import FETCH_BYTES, Saved, Sender, Snapshot
 from bucketfs.pagecache.uploader import Stream, is_full
 from bucketfs.pagecache.window import ReadSettings
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
@@ -41,14 +42,6 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What a save left in the bucket: the object, and the attributes that it really has."""
-
-    info: ObjectInfo
-    attributes: ObjectAttributes
-
-
-@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all contents of a mount share."""
 
@@ -58,6 +51,7 @@ class Surroundings:
     reading: ReadSettings
     keep_bytes: int
     """So many of a file's bytes stay in memory after its save, as long as there is room."""
+    append: AppendPolicy = "auto"
 
 
 class Content:
@@ -86,6 +80,7 @@ class Content:
         self._saved_changes = 0
         self._changed_ranges: Ranges | None = None  # written during the running save
         self._save_lock = trio.Lock()
+        self._growth = Growth(shared.append)
         if info is not None and not is_restored:
             pages.rest_on_base(info.size)
 
@@ -108,6 +103,16 @@ class Content:
     def is_streaming(self) -> bool:
         """Whether an upload is under way under the key that `target` named."""
         return self._stream is not None
+
+    @property
+    def changes(self) -> int:
+        """How often it was changed: equal numbers, equal bytes."""
+        return self._changes
+
+    @property
+    def streamed_attributes(self) -> ObjectAttributes | None:
+        """What stands beside the object that an upload under way would make."""
+        return self._stream.attributes if self._stream is not None else None
 
     @property
     def dirty_bytes(self) -> int:
@@ -160,13 +165,23 @@ class Content:
         if self._stream is not None and size < self._stream.covered_bytes:
             self._drop_stream()
 
+    def note_appender(self, *, is_synced: bool) -> None:
+        """Note that a handle that only appends has it saved next; `is_synced`: and stays open."""
+        self._growth.note_appender(is_synced=is_synced)
+
     async def save(
-        self, key: str, attributes: ObjectAttributes, precondition: Precondition | None
+        self,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+        *,
+        may_append: bool = False,
     ) -> Saved:
         """Put the file into the bucket under `key`; a second save waits for the first.
 
         It saves the state of its beginning; bytes written meanwhile leave the content dirty. What
-        was streamed has the attributes of its beginning: compare those returned. Failed or
+        was streamed has the attributes of its beginning: compare those returned. `may_append`: the
+        object may grow by an append of the store, which keeps what stood beside it. Failed or
         cancelled, nothing is lost: still dirty, all bytes kept.
         Raises: StorageError, ObjectChanged, ObjectExists (both by the precondition).
         """
@@ -174,9 +189,15 @@ class Content:
             # ATOMIC: from the frozen map to the end of `_begin_save`.
             changes = self._begin_save(key)
             snapshot = Snapshot(extents, self._pages.spill, self._base)
+            append_at = self._append_at(snapshot, key, precondition) if may_append else None
             try:
                 with self._shared.sender.room.uploading():
-                    saved = await self._send(snapshot, key, attributes, precondition, changes)
+                    saved = await self._finish(snapshot, key, precondition, changes)
+                    if saved is None:
+                        sender = self._shared.sender
+                        saved = await sender.send(
+                            snapshot, key, attributes, precondition, append_at
+                        )
             except BaseException:
                 self._changed_ranges = None
                 raise
@@ -289,15 +310,20 @@ class Content:
             self._drop_stream()
         return self._changes
 
-    async def _send(
-        self,
-        snapshot: Snapshot,
-        key: str,
-        attributes: ObjectAttributes,
-        precondition: Precondition | None,
-        changes: int,
-    ) -> Saved:
-        """Finish the stream, or send everything by a plan."""
+    def _append_at(
+        self, snapshot: Snapshot, key: str, precondition: Precondition | None
+    ) -> int | None:
+        """Return where the object at `key` may grow by an append, None: it may not."""
+        base = snapshot.base.info if snapshot.base is not None else None
+        if base is not None and base.key != key:
+            return None
+        capabilities = self._shared.sender.store.capabilities
+        return self._growth.position(snapshot.extents, base, precondition, capabilities)
+
+    async def _finish(
+        self, snapshot: Snapshot, key: str, precondition: Precondition | None, changes: int
+    ) -> Saved | None:
+        """Finish the stream; None where there is none, or none any more."""
         # From here on the stream is out of reach of writes: it belongs to the snapshot.
         stream, self._stream = self._stream, None
         if stream is not None and await stream.has_begun():
@@ -317,8 +343,7 @@ class Content:
                 raise
             else:
                 return Saved(info, stream.attributes)
-        info = await self._shared.sender.send(snapshot, key, attributes, precondition)
-        return Saved(info, attributes)
+        return None
 
     def _settle(self, info: ObjectInfo, saved_size: int, changes: int) -> None:
         """Rest on what was saved; only what was written since is still dirty."""

@@ -1,22 +1,28 @@
-"""How the bytes of a file get into the bucket, and where its parts begin. Pure.
+"""How the bytes of a file get into the bucket, where its parts begin, and what that costs. Pure.
 
-A file of up to one part is one PUT. A larger one is a multipart upload on a fixed grid of parts:
-the same grid while a file still streams (its final size unknown) and when all of it is planned at
-once, so that streamed parts stay good. Parts of the grid that are wholly unchanged are copied on
-the server where it can do that.
+A plan is the cheapest of what is possible: one PUT, one native append, all parts sent, or only the
+parts around what changed, the rest copied on the server. A file that still streams (its final size
+unknown) is sent on a fixed grid of parts, and so is one that is sent whole: streamed parts stay
+good. An edit has parts of its own, as small as the store takes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from bucketfs.pagecache.layout import Layout
+from bucketfs.pagecache.plans import (
+    REQUEST_BYTES,
+    Append,
+    CopyPart,
+    Cost,
+    Multipart,
+    Put,
+    Spans,
+    UploadPart,
+)
 from bucketfs.storage.interface import Capabilities
-
-COPY_BYTES = 512 << 20
-"""Neighbouring unchanged parts are copied together up to this size: S3 copies about 100-300 MB/s
-per request, so a larger one would take seconds while others could run beside it."""
 
 LARGEST_BYTES = 5 << 40
 """The file size for which first parts are made larger than wanted, and no further: COS and BOS take
@@ -63,7 +69,11 @@ class Grid:
 
     def is_one_put(self, size: int, max_write: int) -> bool:
         """Tell whether a file of `size` bytes goes in one request, or can go in no other way."""
-        return size <= min(self.first_bytes, max_write) or size > self._total
+        return size <= min(self.first_bytes, max_write) or not self.holds(size)
+
+    def holds(self, size: int) -> bool:
+        """Tell whether its parts are enough for a file of `size` bytes."""
+        return size <= self._total
 
     def span(self, number: int) -> tuple[int, int]:
         """Return the offsets at which part `number` begins and ends."""
@@ -85,84 +95,64 @@ class Grid:
         return self.number_at(size - 1) if size else 0
 
 
-@dataclass(frozen=True, slots=True)
-class UploadPart:
-    """Bytes `start` to `stop` are sent as part `number`."""
-
-    number: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class CopyPart:
-    """Bytes `start` to `stop` of the base become part `number`, on the server."""
-
-    number: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """The whole file in one request."""
-
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Multipart:
-    """The parts of one multipart upload, ascending and gapless."""
-
-    parts: Sequence[UploadPart | CopyPart]
-
-
 def plan(
     size: int,
     unchanged: Iterable[tuple[int, int]],
     capabilities: Capabilities,
     grid: Grid,
-) -> Put | Multipart:
-    """Return how to save a file of `size` bytes.
+    *,
+    remote: Iterable[tuple[int, int]] | None = None,
+    append_at: int | None = None,
+    can_copy: bool = True,
+) -> Put | Append | Multipart:
+    """Return the cheapest way to save a file of `size` bytes, by `Cost.price`.
 
-    `unchanged` are the ranges (ascending, disjoint) that the base holds at the same offsets; pass
-    none where the base cannot be copied from. The sent bytes never exceed `size`, and a part is
-    copied only whole: no byte of a copied part is changed.
+    `unchanged` are the ranges (ascending, disjoint) that the base holds at the same offsets, and
+    `remote` those of them that are nowhere else (None: all). `append_at`: the object may grow
+    natively from there on; nothing before it changed. `can_copy`: the base may be copied from.
+    It never costs more than to send the file whole, and no changed byte lies in a copied part.
     """
+    same = Spans(unchanged, size)
+    away = same if remote is None else Spans(remote, size)
+    request_bytes = worth_bytes(grid)
+    ways: list[Put | Append | Multipart] = [_whole(size, away, capabilities, grid)]
+    if (
+        append_at is not None
+        and capabilities.append
+        and append_at < size <= capabilities.max_append
+    ):
+        ways.insert(0, Append(append_at, size, Cost(size - append_at)))
+    if can_copy and capabilities.part_copy and same and grid.holds(size):
+        parts = Layout(size, same, away, capabilities, grid.first_bytes, request_bytes).parts()
+        if parts:
+            ways.append(Multipart(parts, _cost(parts, away)))
+    return min(ways, key=lambda way: way.cost.price(request_bytes))
+
+
+def worth_bytes(grid: Grid) -> int:
+    """Return what one more request is worth where parts are as large as this grid's."""
+    return max(1, min(REQUEST_BYTES, grid.first_bytes // 8))
+
+
+def _whole(size: int, away: Spans, capabilities: Capabilities, grid: Grid) -> Put | Multipart:
+    """Send everything: one PUT, or all parts of the grid."""
     if grid.is_one_put(size, capabilities.max_write):
-        return Put(size)
-    cells = _cells(size, grid)
-    copyable = _covered(cells, unchanged) if capabilities.part_copy else [False] * len(cells)
-    largest = min(capabilities.max_part, max(COPY_BYTES, grid.first_bytes))
-    parts: list[UploadPart | CopyPart] = []
-    for (start, stop), is_copied in zip(cells, copyable, strict=True):
-        last = parts[-1] if parts else None
-        if is_copied and isinstance(last, CopyPart) and stop - last.start <= largest:
-            parts[-1] = CopyPart(last.number, last.start, stop)
-            continue
-        kind = CopyPart if is_copied else UploadPart
-        parts.append(kind(len(parts) + 1, start, stop))
-    return Multipart(parts)
-
-
-def _cells(size: int, grid: Grid) -> list[tuple[int, int]]:
-    """Return the grid's spans that a file of `size` bytes fills."""
+        down = away.overlap(0, size)
+        return Put(size, Cost(size, 0, down, 1 + (down > 0)))
     starts = [grid.span(number)[0] for number in range(1, grid.count(size) + 1)]
-    return list(pairwise([*starts, size]))
+    spans = enumerate(pairwise([*starts, size]), 1)
+    parts = [UploadPart(number, start, stop) for number, (start, stop) in spans]
+    return Multipart(parts, _cost(parts, away))
 
 
-def _covered(cells: Sequence[tuple[int, int]], ranges: Iterable[tuple[int, int]]) -> list[bool]:
-    """Tell for each cell whether one of the ranges (merged where they touch) holds all of it."""
-    joined: list[tuple[int, int]] = []
-    for start, stop in ranges:
-        if joined and joined[-1][1] >= start:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    covered = []
-    at = 0
-    for start, stop in cells:
-        while at < len(joined) and joined[at][1] < stop:
-            at += 1
-        covered.append(at < len(joined) and joined[at][0] <= start and stop <= joined[at][1])
-    return covered
+def _cost(parts: Sequence[UploadPart | CopyPart], away: Spans) -> Cost:
+    up = copied = down = fetches = 0
+    for part in parts:
+        if isinstance(part, CopyPart):
+            copied += part.stop - part.start
+            continue
+        up += part.stop - part.start
+        fetched = away.overlap(part.start, part.stop)
+        down += fetched
+        fetches += fetched > 0
+    return Cost(up, copied, down, len(parts) + 2 + fetches)

@@ -1,4 +1,4 @@
-"""Carry out a plan: one PUT, or the parts of a multipart upload, some at a time.
+"""Carry out a plan: one PUT, one append, or the parts of a multipart upload, some at a time.
 
 What is sent is a frozen map of the file; bytes of the base that have to be sent anew are fetched
 just before. Whoever calls holds the pages frozen until it returns.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -15,7 +16,8 @@ from bucketfs.errors import NotSupported, ObjectChanged, ObjectNotFound, Storage
 from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
 from bucketfs.pagecache.extents import Extent, Extents, Kind
-from bucketfs.pagecache.planner import CopyPart, Grid, Multipart, Put, UploadPart, plan
+from bucketfs.pagecache.planner import Grid, plan
+from bucketfs.pagecache.plans import Append, CopyPart, Multipart, Put, UploadPart
 from bucketfs.pagecache.relief import Relief
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
@@ -35,6 +37,14 @@ FETCH_BYTES = 1 << 20
 
 ABORT_TIMEOUT_S = 20.0
 """An upload that cannot be aborted in this time is left to the bucket's lifecycle rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a save left in the bucket: the object, and the attributes that it really has."""
+
+    info: ObjectInfo
+    attributes: ObjectAttributes
 
 
 class Snapshot:
@@ -108,25 +118,49 @@ class Sender:
         key: str,
         attributes: ObjectAttributes,
         precondition: Precondition | None,
-    ) -> ObjectInfo:
-        """Store the file whole; return what is in the bucket now.
+        append_at: int | None = None,
+    ) -> Saved:
+        """Bring the file into the bucket; return what is there now.
 
-        Failed or cancelled, nothing of it is visible, and an upload begun for it is aborted.
+        `append_at`: the object may grow by an append from there on. Failed or cancelled, nothing of
+        it is visible, and an upload begun for it is aborted.
         Raises: StorageError, ObjectChanged, ObjectExists.
         """
-        unchanged = [(e.start, e.stop) for e in snapshot.extents if not e.is_changed]
         while True:
             capabilities = self.store.capabilities
-            how = plan(snapshot.size, unchanged, capabilities, self.grid)
+            how = self.plan(snapshot, append_at)
             try:
+                if isinstance(how, Append):
+                    return await self._append(how, snapshot, key, attributes)
                 if isinstance(how, Put):
-                    return await self._put(snapshot, key, attributes, precondition)
-                return await self._multipart(how, snapshot, key, attributes, precondition)
-            except NotSupported:
-                # Some servers show only in an answer that they do not copy parts: the store knows
-                # now, and the next plan sends what it would have copied.
-                if self.store.capabilities == capabilities:
+                    info = await self._put(snapshot, key, attributes, precondition)
+                else:
+                    info = await self._multipart(how, snapshot, key, attributes, precondition)
+            except NotSupported as exc:
+                # Some servers show only in an answer that they do not copy parts, or that an object
+                # is none that grows: we know now, and the next plan is another.
+                if self.store.capabilities == capabilities and not isinstance(how, Append):
                     raise
+                log.info("saving %r in another way: %s", key, exc)
+                append_at = None
+            else:
+                return Saved(info, attributes)
+
+    def plan(self, snapshot: Snapshot, append_at: int | None = None) -> Put | Append | Multipart:
+        """Return how the file would be sent now, and what that costs."""
+        unchanged = [extent for extent in snapshot.extents if not extent.is_changed]
+        remote = [extent for extent in unchanged if extent.kind is Kind.BASE]
+        base = snapshot.base
+        return plan(
+            snapshot.size,
+            [(extent.start, extent.stop) for extent in unchanged],
+            self.store.capabilities,
+            self.grid,
+            remote=[(extent.start, extent.stop) for extent in remote],
+            append_at=append_at,
+            # The clouds refuse to copy what appends made, or we would have to fetch it for them.
+            can_copy=base is not None and not base.info.is_appendable,
+        )
 
     async def send_part(
         self, upload: Upload, part: UploadPart | CopyPart, snapshot: Snapshot
@@ -163,6 +197,22 @@ class Sender:
                 await upload.abort()
             except StorageError as exc:
                 log.warning("cannot abort the upload %s: %s", upload.upload_id, exc)
+
+    async def _append(
+        self, how: Append, snapshot: Snapshot, key: str, attributes: ObjectAttributes
+    ) -> Saved:
+        """Let the object grow, or make it: the position says which it must be.
+
+        An object that has grown keeps what stood beside it.
+        """
+        body = await snapshot.body(how.position, how.size)
+        info = await self.store.append(key, how.position, body, attributes)
+        if not how.position or snapshot.base is None:
+            return Saved(info, attributes)
+        old = snapshot.base.info
+        known = ObjectAttributes(old.metadata or {}, old.content_type)
+        info = replace(info, metadata=old.metadata, content_type=old.content_type)
+        return Saved(replace(info, storage_class=old.storage_class), known)
 
     async def _put(
         self,

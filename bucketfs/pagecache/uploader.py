@@ -14,7 +14,7 @@ import trio
 from bucketfs.errors import BucketfsError
 from bucketfs.pagecache.extents import Kind
 from bucketfs.pagecache.pages import Pages
-from bucketfs.pagecache.planner import UploadPart
+from bucketfs.pagecache.plans import UploadPart
 from bucketfs.pagecache.sending import Sender, Snapshot
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Part, Precondition, Upload
 
