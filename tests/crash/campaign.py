@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ from tests.crash.worker import SHARED
 from tests.crash.world import World, alternatives
 from tests.mounts.mounting import Mount, mounted
 
+ERRNO = re.compile(r"^.*\[E[A-Z]+\]$", re.MULTILINE)
+"""A line of the mount's log that tells of a call that failed."""
 ROOT = Path(__file__).parents[2]
 DEFAULT, WRITEBACK = "default", "writeback"
 RULES = {
@@ -166,6 +169,8 @@ class Campaign:
                 process.wait()
         mount.kill()
         self._read_logs()
+        told = ERRNO.findall(mount.log_text())
+        self.score.problems += [f"a call failed before the kill: {line}" for line in told]
 
     def _start_worker(self, number: int, *kill: object) -> subprocess.Popen[bytes]:
         seed = self._chance.getrandbits(32)

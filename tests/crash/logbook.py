@@ -9,8 +9,9 @@ from typing import Any
 
 from tests.crash.world import Operation, World
 
-DEATHS = {"ENOTCONN", "ECONNABORTED"}
-"""What a call on a mount whose process was killed may fail with."""
+DEATHS = {"ENOTCONN", "ECONNABORTED", "EIO"}
+"""What a call on a mount whose process was killed may fail with. EIO is the kernel's own where the
+process died while it was taking the request; one of the mount would be in its log."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ QUIET_S = 0.3
 LOOKS = 40
 
 
+class Unsettled(AssertionError):
+    """The bucket did not come to rest although no mount lives."""
+
+
 def look_at_mount(top: Path) -> Found:
     """Read everything below a mount point."""
     found = Found()
@@ -35,15 +39,21 @@ def look_at_mount(top: Path) -> Found:
 
 
 def look_at_bucket(client: OtherClient) -> Found:
-    """Read all objects, when nothing changes any more."""
+    """Read all objects, when nothing changes any more. Raises: Unsettled."""
     before: Mapping[str, bytes] | None = None
+    reason: Exception | None = None
     for _ in range(LOOKS):
         time.sleep(QUIET_S)
-        objects = _objects(client)
+        try:
+            objects = _objects(client)
+        except Exception as exc:
+            # A key that was just listed is gone: a DELETE of the dead mount came late.
+            before, reason = None, exc
+            continue
         if objects == before:
             return _as_tree(objects)
         before = objects
-    raise AssertionError("the bucket goes on changing although no mount lives")
+    raise Unsettled("the bucket cannot be read, or goes on changing") from reason
 
 
 def _as_tree(objects: Mapping[str, bytes]) -> Found:
