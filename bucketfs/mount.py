@@ -22,13 +22,17 @@ from bucketfs.control import ControlServer, Report
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.boundary import InFlightTable, unwrapped
 from bucketfs.fuse.draining import Drainer
+from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
+from bucketfs.fuse.keeping import Keeper, restore
 from bucketfs.fuse.operations import Operations
 from bucketfs.fuse.session import Session, check_mountpoint, end_on_signal, mount_options
+from bucketfs.fuse.writeback import WriteBack
 from bucketfs.namespace.attributes import Defaults
 from bucketfs.namespace.finder import AttributesPolicy, Finder
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.cache import PageCache
+from bucketfs.pagecache.journal import Journal
 from bucketfs.settings import MountSettings, mask_url
 from bucketfs.storage.interface import ObjectStore
 from bucketfs.storage.opening import StoreOptions, open_store
@@ -78,13 +82,22 @@ class Layers:
     handles: Handles
     drainer: Drainer
     pages: PageCache
+    tree: Tree
+    journal: Journal
+    durability: Durability
+    later: WriteBack | None
+
+    async def restore(self) -> None:
+        """Put what an earlier mount left unsaved back into the tree, to be saved soon."""
+        for node in await restore(self.journal, self.tree, self.pages):
+            self.durability.closed(node)
 
 
 async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: trio.Nursery) -> int:
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
     store = await open_store(settings.url, store_options(settings))
-    pages = None
+    pages = journal = None
     try:
         pages = PageCache(
             store,
@@ -96,18 +109,34 @@ async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: tr
             concurrency=settings.concurrency,
             owner=os.fspath(settings.mountpoint),
         )
-        pages.rescue()
-        return await _serve(settings, build(settings, store, pages, nursery), ready)
+        journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
+        pages.rescue({record.spill for record in journal.files if record.spill})
+        layers = build(settings, store, pages, journal, nursery)
+        if not settings.is_read_only:
+            await layers.restore()
+        return await _serve(settings, layers, ready)
     finally:
         with trio.move_on_after(CLOSING_S) as closing:
             closing.shield = True
+            if journal is not None:
+                await journal.aclose()
             if pages is not None:
                 await pages.aclose()
             await store.aclose()
 
 
+def _identity(settings: MountSettings) -> str:
+    """Return what a journal must be of for its files to be saved to this bucket."""
+    url = mask_url(settings.url)
+    return f"{url} at {settings.endpoint}" if settings.endpoint else url
+
+
 def build(
-    settings: MountSettings, store: ObjectStore, pages: PageCache, nursery: trio.Nursery
+    settings: MountSettings,
+    store: ObjectStore,
+    pages: PageCache,
+    journal: Journal,
+    nursery: trio.Nursery,
 ) -> Layers:
     """Put the layers above the store together."""
     defaults = Defaults(
@@ -121,6 +150,7 @@ def build(
         concurrency=settings.concurrency,
         nursery=nursery,
     )
+    keeper = Keeper(journal)
     tree = Tree(
         store,
         finder,
@@ -129,12 +159,16 @@ def build(
         is_read_only=settings.is_read_only,
         has_acl=settings.acl,
         concurrency=settings.concurrency,
+        kept=keeper,
     )
-    handles = Handles(tree, pages, ttl_s=settings.ttl_s)
+    keeper.tree = tree
+    later = WriteBack(most=settings.concurrency) if settings.is_write_back else None
+    durability = Durability(tree, keeper, later)
+    handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
     in_flight = InFlightTable()
     operations = Operations(tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl)
-    drainer = Drainer(tree, concurrency=settings.concurrency)
-    return Layers(operations, in_flight, handles, drainer, pages)
+    drainer = Drainer(tree, durability, concurrency=settings.concurrency)
+    return Layers(operations, in_flight, handles, drainer, pages, tree, journal, durability, later)
 
 
 async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], None]) -> int:
@@ -156,6 +190,8 @@ async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], No
         try:
             side.start_soon(layers.in_flight.sweep_for_ever)
             side.start_soon(layers.drainer.retry_for_ever)
+            if layers.later is not None:
+                side.start_soon(layers.later.run, layers.durability)
             side.start_soon(end_on_signal, session, layers.drainer.save_all)
             side.start_soon(_announce, session, ready)
             await session.run()

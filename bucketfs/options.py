@@ -163,6 +163,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_duration,
         "SECONDS",
     ),
+    Option("writeback", "is_write_back", "a close waits for this machine's disk, not the bucket"),
     Option(
         "attributes",
         "attributes_policy",

@@ -88,6 +88,7 @@ class MountSettings:
     part_size: int = 8 * MIB
     concurrency: int = 16
     timeout_s: float = 60.0
+    is_write_back: bool = False
     attributes_policy: str = "auto"
     kernel_options: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ import trio
 
 from bucketfs.errors import BucketfsError
 from bucketfs.fuse.boundary import unwrapped
+from bucketfs.fuse.durability import Durability
 from bucketfs.namespace.nodes import Node, key_of
 from bucketfs.namespace.tree import Tree
 
@@ -24,8 +25,9 @@ RETRY_INTERVAL_S = 10.0
 class Drainer:
     """Saves what the tree says is unsaved, some files at a time."""
 
-    def __init__(self, tree: Tree, *, concurrency: int) -> None:
+    def __init__(self, tree: Tree, durability: Durability, *, concurrency: int) -> None:
         self._tree = tree
+        self._durability = durability
         self._limiter = trio.CapacityLimiter(max(1, concurrency))
 
     def left(self) -> tuple[int, int]:
@@ -44,7 +46,7 @@ class Drainer:
     async def _save(self, node: Node, failed: list[str]) -> None:
         async with self._limiter:
             try:
-                await self._tree.save(node)
+                await self._durability.save(node)
             except Exception as exc:
                 # Whatever it is: the other files must still be saved.
                 cause = unwrapped(exc)
@@ -57,8 +59,8 @@ class Drainer:
         while True:
             await trio.sleep(RETRY_INTERVAL_S)
             for node in self._tree.unsaved():
-                if node.opens or node.busy:
-                    continue  # its close will save it
+                if node.opens or node.busy or node.is_refused:
+                    continue  # its close will save it, or only a person can
                 failed: list[str] = []
                 await self._save(node, failed)
                 for line in failed:

@@ -23,6 +23,7 @@ import trio
 
 from bucketfs.errors import BucketfsError, ObjectChanged, StaleHandle
 from bucketfs.fuse import replies
+from bucketfs.fuse.durability import Durability
 from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
@@ -177,8 +178,11 @@ class DirectoryHandle:
 class Handles:
     """The table of what is open, and the operations on bytes."""
 
-    def __init__(self, tree: Tree, contents: Contents, *, ttl_s: float) -> None:
+    def __init__(
+        self, tree: Tree, contents: Contents, durability: Durability, *, ttl_s: float
+    ) -> None:
         self._tree = tree
+        self._durability = durability
         self._contents = contents
         self._ttl_s = ttl_s
         self._numbers = itertools.count(1)
@@ -272,22 +276,20 @@ class Handles:
         return len(data)
 
     async def flush(self, number: int) -> None:
-        """Have everything of a file in the bucket at close(2), if this handle may have written."""
+        """Make a file durable at close(2), if this handle may have written."""
         handle = self.file(number)
         if handle.is_writer and handle.node.is_dirty:
-            await self._tree.save(handle.node)
+            await self._durability.close(handle.node)
 
     async def sync(self, number: int) -> None:
         """Have everything of a file in the bucket."""
         node = self.file(number).node
         if node.is_dirty:
-            await self._tree.save(node)
+            await self._durability.save(node)
 
     async def sync_directory(self, number: int) -> None:
-        """Have a directory's attributes in the bucket; its names are there already."""
-        node = self.directory(number).node
-        if node.is_dirty:
-            await self._tree.save(node)
+        """Have a directory, and all that is unsaved below it, in the bucket."""
+        await self._durability.save_below(self.directory(number).node)
 
     async def close(self, number: int) -> None:
         """Release a file. What could not be saved stays here and is tried again later."""
@@ -297,7 +299,7 @@ class Handles:
         try:
             # A shared mapping may have been written after the last flush.
             if handle.is_writer and node.is_dirty:
-                await self._tree.save(node)
+                await self._durability.close(node)
         except BucketfsError as exc:
             log.warning("could not save at close, will try again: %s", exc)
         finally:
@@ -315,6 +317,7 @@ class Handles:
                 await self._tree.closed(handle.node, is_writer=handle.is_writer)
             except BucketfsError as exc:
                 log.warning("could not delete a removed file, will try again: %s", exc)
+        self._durability.closed(handle.node)
 
     async def close_directory(self, number: int) -> None:
         """Release a directory."""
@@ -334,7 +337,7 @@ class Handles:
         try:
             await self.file(own).content.truncate(size)
             self._tree.touched(node)
-            await self._tree.save(node)
+            await self._durability.close(node)
         finally:
             with trio.CancelScope(shield=True):
                 await self.close(own)

@@ -106,8 +106,11 @@ class Node:
     write. `is_removed`: its name is gone, handles go on. `is_stale`: others replaced or deleted it.
     `data` is the whole object where a small GET did the stat; the first open takes it (a symlink
     keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those
-    of a directory's entries. `attributes` are replaced, never changed in place: others share them;
-    their mtime and ctime may be newer than `stored_times`, which are those in the bucket.
+    of a directory's entries. `record` is its number in the journal, None: it is not there. `sent`:
+    attributes under which a save that failed, or is under way, may have reached the bucket.
+    `is_refused`: others changed its object, so it is not saved by itself. `attributes` are
+    replaced, never changed in place: others share them; their mtime and ctime may be newer than
+    `stored_times`, which are those in the bucket.
     """
 
     __slots__ = (
@@ -127,12 +130,15 @@ class Node:
         "inode",
         "is_directory",
         "is_new",
+        "is_refused",
         "is_removed",
         "is_stale",
         "lookups",
         "name",
         "opens",
         "parent",
+        "record",
+        "sent",
         "stored_times",
         "writers",
     )
@@ -173,6 +179,9 @@ class Node:
         self.has_unsaved_attributes = False
         self.has_explicit_times = False
         self.has_deferred_delete = False
+        self.record: int | None = None
+        self.sent: tuple[ObjectAttributes, ...] = ()
+        self.is_refused = False
 
     @property
     def kind(self) -> int:

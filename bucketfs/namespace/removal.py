@@ -152,6 +152,8 @@ class Removal:
         assert parent is not None
         content, key = node.content, key_of(node)
         has_object = not node.is_new or node.expected != ABSENT
+        if node.is_refused:
+            has_object = False  # what is there is the file of others: only our bytes go
         await self._saver.settle(key)
         if content is not None and node.opens and content.base is not None:
             if content.base.size > FETCH_LIMIT_BYTES:
@@ -164,6 +166,8 @@ class Removal:
             await self._store.delete(key)
         self.forget_name(node)
         self._saver.touch_directory(parent)
+        if node.record is not None:
+            await self._saver.kept.removed(node)
 
 
 def removed_places(parent: Node, name: str) -> Sequence[Place]:

@@ -185,6 +185,7 @@ class Renamer:
         # A native move takes the metadata along as it is: the new ctime is known here only.
         stored = former if self._store.capabilities.move else renamed
         self._saver.note_stored(source, info, stored)
+        await self._saver.kept.moved([], move.target)
 
     async def _rename_unsaved(self, move: _Move, old_key: str) -> None:
         """Rename a file that only this mount has; its save will replace the target's object."""
@@ -199,6 +200,7 @@ class Renamer:
             source.expected = Precondition(target.info.version) if target.info else None
         source.attributes = replace(source.attributes, ctime_ns=self._saver.now_ns())
         self._rename_node(move)
+        await self._saver.kept.moved([source], target)
 
     async def _transfer_file(
         self, move: _Move, old_key: str, new_key: str, renamed: Attributes
@@ -282,6 +284,7 @@ class Renamer:
         # Until its last object is deleted the bucket still shows the old name.
         finder.removed(prefix, move.former_name, is_deferred=True)
         try:
+            await self._saver.kept.moved(list(walk(source)))
             await self._delete_old(transfer)
         finally:
             finder.removed(prefix_of(move.former_parent), move.former_name)

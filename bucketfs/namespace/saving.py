@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import mimetypes
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
-from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
+from bucketfs.errors import ObjectChanged, ObjectExists, ObjectNotFound, ReadOnly
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.gate import KeyGate, hold_node
+from bucketfs.namespace.kept import KeptFiles, NothingKept
 from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of, times_of
 from bucketfs.storage.interface import (
     ABSENT,
@@ -30,6 +31,8 @@ from bucketfs.storage.interface import (
 DIRECTORY_TYPE = "application/x-directory"
 DEFAULT_TYPE = "application/octet-stream"
 _MARKER_ATTEMPTS = 3
+_SENT_MOST = 4
+"""So many saves of unknown outcome are remembered of a file."""
 
 
 class Saver:
@@ -47,7 +50,9 @@ class Saver:
         *,
         clock_ns: Callable[[], int],
         is_read_only: bool = False,
+        kept: KeptFiles | None = None,
     ) -> None:
+        self.kept = kept or NothingKept()
         self.store = store
         self.dentries = dentries
         self.gate = gate
@@ -95,6 +100,8 @@ class Saver:
                 await self._save_bytes(node)
             if node.has_unsaved_attributes and not _is_written(node.content):
                 await self._save_attributes(node)
+            if node.record is not None:
+                await self.kept.saved(node)
         finally:
             node.busy -= 1
 
@@ -184,12 +191,42 @@ class Saver:
             finder.stored(prefix, node.name, info, node.attributes)
 
     async def _save_bytes(self, node: Node) -> None:
-        changes, content, stored = node.changes, node.content, node.attributes
-        wanted = self.stored_attributes(node)
+        """Send the bytes, if nobody else has changed the object meanwhile."""
         precondition = Precondition(node.info.version) if node.info is not None else None
         if node.is_new:
             precondition = node.expected
+        try:
+            await self._send_bytes(node, precondition)
+        except ObjectChanged:
+            own = await self.own_object(key_of(node), node.sent)
+            if own is None:
+                node.is_refused = True
+                raise
+            # An earlier save of it has arrived, though nobody heard so: go on from there.
+            if node.content is not None:
+                node.content.rebased(own)
+            await self._send_bytes(node, Precondition(own.version))
+
+    async def own_object(self, key: str, sent: Sequence[ObjectAttributes]) -> ObjectInfo | None:
+        """Return what is at `key` if a save that `sent` one of these attributes has put it there.
+
+        Metadata that this made hold times to the nanosecond: nobody else writes the same.
+        """
+        if not any(attributes.metadata for attributes in sent):
+            return None
+        try:
+            found = await self.store.stat(key)
+        except ObjectNotFound:
+            return None
+        metadata = dict(found.metadata or {})
+        is_own = metadata and any(dict(attributes.metadata) == metadata for attributes in sent)
+        return found if is_own else None
+
+    async def _send_bytes(self, node: Node, precondition: Precondition | None) -> None:
+        changes, content, stored = node.changes, node.content, node.attributes
+        wanted = self.stored_attributes(node)
         key = key_of(node)
+        node.sent = (*node.sent[-_SENT_MOST + 1 :], wanted)
         try:
             if content is None:
                 info = await self.store.write(key, BytesBody(b""), wanted, precondition)
@@ -206,7 +243,8 @@ class Saver:
                 key=key,
                 operation="save",
             ) from exc
-        node.is_new = False
+        node.is_new = node.is_refused = False
+        node.sent = ()
         if saved_attributes == wanted and node.changes == changes:
             node.has_unsaved_attributes = False
         elif not _is_written(content):

@@ -48,8 +48,10 @@ class Changer:
         node.has_explicit_times |= is_timed
         try:
             self._saver.stored_attributes(node)
-            if not _is_kept(node):
+            if not _awaits_save(node):
                 await self._saver.save(node)
+            elif node.record is not None:
+                await self._saver.kept.changed(node)
         except BaseException:
             if node.changes == mine:
                 node.attributes, node.has_unsaved_attributes, node.has_explicit_times = former
@@ -99,7 +101,7 @@ def without_set_ids(mode: int) -> int:
     return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
 
 
-def _is_kept(node: Node) -> bool:
+def _awaits_save(node: Node) -> bool:
     """Whether a save is coming anyway."""
     is_written = node.content is not None and node.content.is_dirty
     return node.writers > 0 or node.is_new or is_written

@@ -14,10 +14,12 @@ from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.gate import KeyGate
+from bucketfs.namespace.kept import KeptFiles
 from bucketfs.namespace.links import Links
 from bucketfs.namespace.nodes import Inode, Inodes, Node
 from bucketfs.namespace.removal import Removal
 from bucketfs.namespace.rename import Renamer
+from bucketfs.namespace.restoring import Restorer
 from bucketfs.namespace.saving import Saver
 from bucketfs.namespace.setattr import Changer
 from bucketfs.namespace.xattrs import ExtendedAttributes
@@ -48,6 +50,7 @@ class Tree:
     - `await save(node)` everything of the node is in the bucket afterwards
     - `stored_attributes(node) -> ObjectAttributes` what an upload that begins now sends
     - `opened(node, is_writer=...)`; `await closed(node, is_writer=...)`
+    - `restore(unsaved, content) -> Node` before the mount answers
     - `xattrs.get/set/list/remove`
     """
 
@@ -62,12 +65,16 @@ class Tree:
         has_acl: bool = False,
         concurrency: int = 16,
         clock_ns: Callable[[], int] = time.time_ns,
+        kept: KeptFiles | None = None,
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
         max_key = store.capabilities.max_key
         dentries = Dentries(finder, self.inodes, ttl_s=ttl_s, max_key_bytes=max_key)
-        saver = Saver(store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only)
+        saver = Saver(
+            store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only, kept=kept
+        )
+        self.restore = Restorer(self.inodes, defaults).restore
         removal = Removal(store, dentries, saver)
         entries = Entries(dentries, saver, has_acl=has_acl)
         self._show_names(dentries, entries, removal, Links(store, entries))
@@ -79,6 +86,7 @@ class Tree:
         self._saver = saver
         self._removal = removal
         self.stored_attributes = saver.stored_attributes
+        self.own_object = saver.own_object
 
     def _show_names(
         self, dentries: Dentries, entries: Entries, removal: Removal, links: Links

@@ -31,7 +31,7 @@ from bucketfs.storage.interface import ObjectAttributes
 NUMBERS_PER_OPENING = 1 << 32
 """Each opening has numbers of its own, so that none has to be written down when it is given out."""
 
-_PUT_FILE = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * 13)})"
+_PUT_FILE = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * 14)})"
 _PUT_PART = f"INSERT OR REPLACE INTO parts VALUES ({', '.join('?' * 7)})"
 _NOTE_FAILURE = """UPDATE files SET attempts = attempts + 1, last_error = ?, is_refused = ?
     WHERE number = ?"""

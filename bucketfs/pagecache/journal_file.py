@@ -49,7 +49,7 @@ _TABLES = (
         number INTEGER PRIMARY KEY, key BLOB NOT NULL, size INTEGER NOT NULL, ranges TEXT NOT NULL,
         spill TEXT, data BLOB, base TEXT, expected TEXT, attributes TEXT NOT NULL,
         kept_ns INTEGER NOT NULL, attempts INTEGER NOT NULL, last_error TEXT,
-        is_refused INTEGER NOT NULL)""",
+        is_refused INTEGER NOT NULL, sent TEXT NOT NULL)""",
     """CREATE TABLE uploads (
         upload_id TEXT PRIMARY KEY, key BLOB NOT NULL, file_number INTEGER,
         begun_ns INTEGER NOT NULL) WITHOUT ROWID""",

@@ -27,8 +27,10 @@ class FileRecord:
     `key` is where it is to be saved. `spill` is the name of its file in `spill/` of the cache
     folder, which has the "spill" ranges at their own offsets. `data` has the bytes of the "row"
     ranges: `data[start:stop]`. `base` is the version that the "base" ranges are read from.
-    `expected` is what must hold at the key when it is saved. `is_refused`: it met a conflict and is
-    not tried again by itself. Two records may have one key (a removed file and a new one).
+    `expected` is what must hold at the key when it is saved. `sent` are attributes under which a
+    save that was under way, or whose answer was lost, may have put it there. `is_refused`: it met
+    a conflict and is not tried again by itself. Two records may have one key (a removed file and a
+    new one).
     """
 
     number: int
@@ -44,6 +46,7 @@ class FileRecord:
     attempts: int = 0
     last_error: str | None = None
     is_refused: bool = False
+    sent: tuple[ObjectAttributes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,7 @@ def encode_text(text: str | None) -> str | None:
 
 def encode_attributes(attributes: ObjectAttributes) -> str:
     """Return attributes as one JSON text."""
-    metadata = dict(attributes.metadata)
-    return _dumped({"metadata": metadata, "content_type": attributes.content_type})
+    return _dumped(_beside(attributes))
 
 
 def encode_details(details: Mapping[str, str]) -> str:
@@ -140,6 +142,7 @@ def encode_file(record: FileRecord) -> Columns:
         record.attempts,
         encode_text(record.last_error),
         int(record.is_refused),
+        _dumped([_beside(attributes) for attributes in record.sent]),
     )
 
 
@@ -149,8 +152,7 @@ def decode_file(row: Sequence[Any]) -> FileRecord:
     Raises: ValueError, KeyError, TypeError, AttributeError (not a row that `encode_file` made).
     """
     number, key, size, ranges, spill, data, base, expected, attributes, *others = row
-    kept_ns, attempts, last_error, is_refused = others
-    beside = json.loads(attributes)
+    kept_ns, attempts, last_error, is_refused, sent = others
     return FileRecord(
         number=number,
         key=decode_key(key),
@@ -160,12 +162,22 @@ def decode_file(row: Sequence[Any]) -> FileRecord:
         data=data,
         base=None if base is None else ObjectInfo(**json.loads(base)),
         expected=None if expected is None else Precondition(json.loads(expected)["version"]),
-        attributes=ObjectAttributes(beside["metadata"], beside["content_type"]),
+        attributes=_attributes(json.loads(attributes)),
         kept_ns=kept_ns,
         attempts=attempts,
         last_error=last_error,
         is_refused=bool(is_refused),
+        sent=tuple(_attributes(beside) for beside in json.loads(sent)),
     )
+
+
+def _beside(attributes: ObjectAttributes) -> dict[str, object]:
+    metadata = dict(attributes.metadata)
+    return {"metadata": metadata, "content_type": attributes.content_type}
+
+
+def _attributes(beside: Mapping[str, Any]) -> ObjectAttributes:
+    return ObjectAttributes(beside["metadata"], beside["content_type"])
 
 
 def _described(info: ObjectInfo) -> dict[str, object]:
@@ -178,6 +190,7 @@ def _described(info: ObjectInfo) -> dict[str, object]:
         "metadata": None if info.metadata is None else dict(info.metadata),
         "content_type": info.content_type,
         "storage_class": info.storage_class,
+        "is_appendable": info.is_appendable,
     }
 
 

@@ -12,6 +12,7 @@ import trio
 from bucketfs.errors import BucketfsError, BucketNotFound, CacheDirectoryError, ConfigurationError
 from bucketfs.mount import build, report, run_mount
 from bucketfs.pagecache.cache import PageCache
+from bucketfs.pagecache.journal import Journal
 from bucketfs.settings import MountSettings
 from bucketfs.storage.memory import MemoryStore
 
@@ -93,9 +94,11 @@ async def test_a_mount_says_what_is_left(mountpoint: Path, cache: Path) -> None:
             part_size=settings.part_size,
             concurrency=settings.concurrency,
         )
-        said = report(settings, build(settings, store, pages, nursery))
+        journal = Journal.open(cache, settings.url)
+        said = report(settings, build(settings, store, pages, journal, nursery))
         assert said["pid"] == os.getpid()
         assert said["url"] == "memory://x"
         assert (said["dirty_files"], said["dirty_bytes"], said["in_flight"]) == (0, 0, [])
+        await journal.aclose()
         await pages.aclose()
         nursery.cancel_scope.cancel()

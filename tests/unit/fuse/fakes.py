@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 from collections.abc import AsyncIterator, Sequence
 
-from bucketfs.errors import StaleHandle
+import trio
+
+from bucketfs.errors import BucketfsError, StaleHandle
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import Inode, Node
@@ -138,3 +140,24 @@ class FakeTree:
     def forget(self, inode: int, count: int) -> None:
         if inode in self.nodes:
             self.nodes[inode].lookups -= count
+
+
+class FakeKeeper:
+    """Stands in for `keeping.Keeper`: notes what it is told to keep."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.failures: list[tuple[str, str]] = []
+        self.error: BucketfsError | None = None
+
+    async def keep(self, node: Node) -> None:
+        """Note a file."""
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        self.kept.append(node.name)
+
+    async def failed(self, node: Node, failure: BucketfsError) -> None:
+        """Note a file that could not be saved."""
+        await trio.lowlevel.checkpoint()
+        self.failures.append((node.name, str(failure)))

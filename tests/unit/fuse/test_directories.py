@@ -8,11 +8,12 @@ import pyfuse3
 import pytest
 
 from bucketfs.errors import Transient
+from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.tree import Tree
 
-from .fakes import FakeContents, FakeTree
+from .fakes import FakeContents, FakeKeeper, FakeTree
 
 Told = list[tuple[bytes, pyfuse3.EntryAttributes, int]]
 
@@ -51,7 +52,9 @@ def tree() -> FakeTree:
 
 @pytest.fixture
 def handles(tree: FakeTree) -> Handles:
-    return Handles(cast("Tree", tree), FakeContents(), ttl_s=5)  # type: ignore[arg-type]
+    names = cast("Tree", tree)
+    durability = Durability(names, FakeKeeper())
+    return Handles(names, FakeContents(), durability, ttl_s=5)  # type: ignore[arg-type]
 
 
 async def _read(handles: Handles, number: int, position: int, room: int = 100) -> Reply:

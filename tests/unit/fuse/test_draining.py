@@ -9,10 +9,11 @@ import trio
 
 from bucketfs.errors import Transient
 from bucketfs.fuse.draining import RETRY_INTERVAL_S, Drainer
+from bucketfs.fuse.durability import Durability
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.tree import Tree
 
-from .fakes import FakeContent, FakeTree
+from .fakes import FakeContent, FakeKeeper, FakeTree
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def tree() -> FakeTree:
 
 @pytest.fixture
 def drainer(tree: FakeTree) -> Drainer:
-    return Drainer(cast("Tree", tree), concurrency=2)
+    names = cast("Tree", tree)
+    return Drainer(names, Durability(names, FakeKeeper()), concurrency=2)
 
 
 def _add_unsaved(tree: FakeTree, inode: int, name: str) -> Node:

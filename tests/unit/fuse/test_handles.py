@@ -8,11 +8,12 @@ from typing import cast
 import pytest
 
 from bucketfs.errors import ObjectChanged, StaleHandle, Transient
+from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.tree import Tree
 
-from .fakes import FakeContent, FakeContents, FakeTree
+from .fakes import FakeContent, FakeContents, FakeKeeper, FakeTree
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def contents() -> FakeContents:
 
 @pytest.fixture
 def handles(tree: FakeTree, contents: FakeContents) -> Handles:
-    return Handles(cast("Tree", tree), contents, ttl_s=5)  # type: ignore[arg-type]
+    durability = Durability(cast("Tree", tree), FakeKeeper())
+    return Handles(cast("Tree", tree), contents, durability, ttl_s=5)  # type: ignore[arg-type]
 
 
 async def test_a_node_has_one_content_however_often_it_is_open(

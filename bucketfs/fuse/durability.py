@@ -1,0 +1,80 @@
+"""What close(2) and fsync(2) of a written file stand for before they return 0.
+
+By default both mean that the bucket has everything. With write-back a close means that this
+machine's journal has it, and the upload follows; fsync always means the bucket.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
+from bucketfs.namespace.nodes import Node, walk
+from bucketfs.namespace.parallel import for_each
+from bucketfs.namespace.tree import Tree
+
+SAVES_AT_ONCE = 16
+"""Files of a directory that are saved at once; the store has limits of its own for requests."""
+
+log = logging.getLogger(__name__)
+
+
+class Keeping(Protocol):
+    """Where unsaved files survive this process; `keeping.Keeper` is one."""
+
+    async def keep(self, node: Node) -> None:
+        """Have everything of a file in the journal."""
+
+    async def failed(self, node: Node, failure: BucketfsError) -> None:
+        """Keep a file that could not be saved."""
+
+
+class Later(Protocol):
+    """What saves files in the background; `writeback.WriteBack` is one."""
+
+    def add(self, node: Node) -> None:
+        """Save a node soon."""
+
+
+class Durability:
+    """Makes files durable as the mount promises. `later` None: a close waits for the bucket."""
+
+    def __init__(self, tree: Tree, keeper: Keeping, later: Later | None = None) -> None:
+        self._tree = tree
+        self._keeper = keeper
+        self._later = later
+
+    async def save(self, node: Node) -> None:
+        """Have everything of a node in the bucket. Raises: as `Tree.save`; then it is kept here."""
+        try:
+            await self._tree.save(node)
+        except BucketfsError as exc:
+            await self._keeper.failed(node, exc)
+            raise
+
+    async def save_below(self, directory: Node) -> None:
+        """Have a directory and everything below it in the bucket. Raises: as `save`."""
+        unsaved = [node for node in (directory, *walk(directory)) if node.is_dirty]
+        await for_each(unsaved, self.save, limit=SAVES_AT_ONCE)
+
+    async def close(self, node: Node) -> None:
+        """Make a file that is being closed as durable as its mount promises.
+
+        Raises: as `save`. A journal that cannot be written is no error as long as the bucket can.
+        """
+        if self._later is None or node.is_refused:
+            await self.save(node)
+            return
+        try:
+            await self._keeper.keep(node)
+        except (NoSpace, CacheDirectoryError) as exc:
+            log.warning("the journal cannot keep %r, so its close waits: %s", node.name, exc)
+            await self.save(node)
+            return
+        self._later.add(node)
+
+    def closed(self, node: Node) -> None:
+        """Note that a handle is gone: what was still open for writing may be saved now."""
+        if self._later is not None and node.is_dirty:
+            self._later.add(node)

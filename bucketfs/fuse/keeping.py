@@ -1,0 +1,202 @@
+"""Keeping: unsaved files in the journal, and back from it at the next mount.
+
+Here names and bytes meet once more: a record of the journal has both. What is kept survives the
+process; who closed a file that could not be saved, or that is saved later, relies on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import trio
+
+from bucketfs.errors import BucketfsError, CacheDirectoryError, ObjectChanged
+from bucketfs.fuse.handles import NodeTarget
+from bucketfs.namespace.nodes import Inode, Node, key_of
+from bucketfs.namespace.restoring import UnsavedFile
+from bucketfs.namespace.tree import Tree
+from bucketfs.pagecache.content import Content
+from bucketfs.pagecache.images import Image
+from bucketfs.pagecache.journal import Journal
+from bucketfs.pagecache.records import FileRecord
+from bucketfs.storage.interface import ObjectAttributes
+
+log = logging.getLogger(__name__)
+
+
+class Restorable(Protocol):
+    """Where restored contents come from; `pagecache.cache.PageCache` is one."""
+
+    async def restore(self, image: Image) -> Content:
+        """Return the content that an earlier mount left unsaved."""
+
+
+_State = tuple[int, int]
+"""Changes of bytes and of attributes: what tells one state of a file from the next."""
+
+
+class Keeper:
+    """Writes the journal's records of files; a `KeptFiles` of the namespace.
+
+    `tree` is set once it is built, since it is told of the keeper first.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._kept: dict[int, _State] = {}
+        self._locks: dict[Inode, trio.Lock] = {}
+        self.tree: Tree | None = None
+
+    async def keep(self, node: Node) -> None:
+        """Have everything of an unsaved file in the journal, durably.
+
+        One that is there already as it is now costs nothing; one that is saved or removed meanwhile
+        leaves nothing there. Raises: NoSpace, CacheDirectoryError (nothing can be promised).
+        """
+        if node.is_directory or not _needs_record(node):
+            return
+        lock = self._locks.setdefault(node.inode, trio.Lock())
+        try:
+            async with lock:  # the later image is the later record
+                if node.record is None or self._kept.get(node.record) != _state_of(node):
+                    await self._keep(node)
+        finally:
+            if not lock.locked():
+                self._locks.pop(node.inode, None)
+
+    async def _keep(self, node: Node) -> None:
+        content = cast("Content | None", node.content)
+        image = await content.image() if content is not None else Image(0, (), None, b"", None)
+        # ATOMIC: from the image to the record nothing is written, renamed or saved.
+        if not _needs_record(node):
+            return
+        if node.record is None:
+            node.record = self._journal.new_number()
+        record, state = self._record(node, node.record, image), _state_of(node)
+        await self._journal.put_file(record)
+        self._kept[record.number] = state
+        if not _needs_record(node):
+            await self.removed(node)
+        elif key_of(node) != record.key:
+            await self.moved([node])
+
+    async def failed(self, node: Node, failure: BucketfsError) -> None:
+        """Keep a file whose save failed, and note why; a disk that refuses is logged only."""
+        try:
+            await self.keep(node)
+            if node.record is not None:
+                is_refused = isinstance(failure, ObjectChanged)
+                await self._journal.note_failure(node.record, str(failure), is_refused)
+        except BucketfsError as exc:
+            log.error("unsaved bytes of %r are in memory only: %s", node.name, exc)
+
+    async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
+        """Note new keys, and that what was at the new name is gone."""
+        keys = {node.record: key_of(node) for node in nodes if node.record is not None}
+        if replaced is not None and replaced.record is not None:
+            await self.removed(replaced)
+        if keys:
+            await self._journal.rekey(keys)
+
+    async def changed(self, node: Node) -> None:
+        """Note a kept file's new attributes."""
+        if node.record is not None:
+            wanted = self._wanted(node)
+            await self._journal.set_attributes(node.record, wanted)
+            self._kept.pop(node.record, None)
+
+    async def saved(self, node: Node) -> None:
+        """Drop the record of a file that is in the bucket now.
+
+        One that was written and kept again meanwhile is kept anew, on the version that is there.
+        """
+        if node.is_dirty:
+            await self.keep(node)
+        else:
+            await self.removed(node)
+
+    async def removed(self, node: Node) -> None:
+        """Drop the record of a file."""
+        number, node.record = node.record, None
+        if number is not None:
+            self._kept.pop(number, None)
+            await self._journal.drop_files([number])
+
+    def _wanted(self, node: Node) -> ObjectAttributes:
+        assert self.tree is not None, "the tree comes before the first file"
+        return self.tree.stored_attributes(node)
+
+    def _record(self, node: Node, number: int, image: Image) -> FileRecord:
+        content = cast("Content | None", node.content)
+        streamed = content.streamed_attributes if content is not None else None
+        return FileRecord(
+            number=number,
+            key=key_of(node),
+            size=image.size,
+            ranges=image.ranges,
+            spill=image.spill,
+            data=image.data,
+            base=image.base or node.info,
+            expected=node.expected if node.is_new else None,
+            attributes=self._wanted(node),
+            sent=(*node.sent, streamed) if streamed is not None else node.sent,
+            kept_ns=time.time_ns(),
+            is_refused=node.is_refused,
+        )
+
+
+def _needs_record(node: Node) -> bool:
+    return node.is_dirty and not node.is_removed
+
+
+def _state_of(node: Node) -> _State:
+    content = cast("Content | None", node.content)
+    return (content.changes if content is not None else 0, node.changes)
+
+
+async def restore(journal: Journal, tree: Tree, pages: Restorable) -> list[Node]:
+    """Put every file of the journal back into the tree; return their nodes, oldest first.
+
+    What cannot be put back stays in the journal, with a WARNING.
+    """
+    nodes = []
+    for record in sorted(journal.files, key=lambda record: record.kept_ns, reverse=True):
+        try:
+            nodes.append(await _restored(record, tree, pages))
+        except CacheDirectoryError as exc:
+            # The mount died between the end of a save and the end of its record, or bytes are lost.
+            if await tree.own_object(record.key, (record.attributes, *record.sent)) is None:
+                await _leave(journal, record, exc)
+            else:
+                await journal.drop_files([record.number])
+        except BucketfsError as exc:
+            await _leave(journal, record, exc)
+    nodes.reverse()
+    if nodes:
+        log.warning("%d unsaved files of an earlier mount are being saved now", len(nodes))
+    return nodes
+
+
+async def _leave(journal: Journal, record: FileRecord, failure: BucketfsError) -> None:
+    log.warning("an unsaved file stays in the journal: %r: %s", record.key, failure)
+    await journal.note_failure(record.number, str(failure), is_refused=True)
+
+
+async def _restored(record: FileRecord, tree: Tree, pages: Restorable) -> Node:
+    image = Image(record.size, record.ranges, record.spill, record.data, record.base)
+    content = await pages.restore(image)
+    file = UnsavedFile(
+        record=record.number,
+        key=record.key,
+        base=record.base,
+        expected=record.expected,
+        attributes=record.attributes,
+        sent=record.sent,
+        is_refused=record.is_refused,
+    )
+    node = tree.restore(file, content)
+    content.target = NodeTarget(tree, node)
+    return node

@@ -1,0 +1,47 @@
+"""Kept files: unsaved ones that this machine's journal has, so that the next mount has them too.
+
+The namespace does not know the journal. It says here what becomes of a kept file's name and
+attributes, and goes on only when that is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bucketfs.namespace.nodes import Node
+
+
+class KeptFiles(Protocol):
+    """Hears of changes to files that may be kept; nodes without `record` cost nothing.
+
+    All raise: NoSpace, CacheDirectoryError (the journal cannot be written).
+    """
+
+    async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
+        """Note that nodes have other keys now, and that the name of `replaced` was taken away."""
+
+    async def changed(self, node: Node) -> None:
+        """Note that a node has other attributes now."""
+
+    async def saved(self, node: Node) -> None:
+        """Note that a save of a node has put everything that it had into the bucket."""
+
+    async def removed(self, node: Node) -> None:
+        """Note that a node's name is gone, and that nobody wants its bytes any more."""
+
+
+class NothingKept:
+    """The `KeptFiles` of a tree without a journal."""
+
+    async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
+        """Do nothing."""
+
+    async def changed(self, node: Node) -> None:
+        """Do nothing."""
+
+    async def saved(self, node: Node) -> None:
+        """Do nothing."""
+
+    async def removed(self, node: Node) -> None:
+        """Do nothing."""

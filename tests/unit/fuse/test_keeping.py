@@ -1,0 +1,272 @@
+"""Keeping: a real tree over a real page cache and journal, which die and come back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from bucketfs.errors import ObjectChanged, Transient
+from bucketfs.fuse.durability import Durability
+from bucketfs.fuse.handles import Handles
+from bucketfs.fuse.keeping import Keeper, restore
+from bucketfs.fuse.writeback import WriteBack
+from bucketfs.namespace.attributes import Defaults
+from bucketfs.namespace.finder import Finder
+from bucketfs.namespace.nodes import Caller, Changes, Node
+from bucketfs.namespace.tree import Tree
+from bucketfs.pagecache.cache import PageCache
+from bucketfs.pagecache.journal import Journal
+from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes
+from bucketfs.storage.memory import MemoryStore
+
+ME = Caller(0, 0)
+DEFAULTS = Defaults(0, 0)
+KIB = 1 << 10
+
+
+class Killed(Exception):
+    """Ends a call where a kill would end everything."""
+
+
+@dataclass
+class Life:
+    """One mount of a bucket, without the kernel."""
+
+    store: MemoryStore
+    tree: Tree
+    pages: PageCache
+    journal: Journal
+    handles: Handles
+    restored: list[Node]
+
+    async def create(self, name: str, data: bytes, parent: Node | None = None) -> Node:
+        node = await self.tree.create(parent or self.tree.root, name.encode(), 0o644, ME)
+        number = self.handles.opened(node, os.O_RDWR)
+        await self.handles.write(number, 0, data)
+        await self.handles.flush(number)
+        await self.handles.close(number)
+        return node
+
+    async def read(self, node: Node) -> bytes:
+        number = await self.handles.open(node, os.O_RDONLY)
+        data = bytes(await self.handles.read(number, 0, 1 << 20))
+        await self.handles.close(number)
+        return data
+
+    def die(self) -> None:
+        """Leave everything as a killed process does, but for what the kernel closes."""
+        self.journal._commits._connection.close()
+        self.pages._folder.close()
+
+
+async def live(
+    store: MemoryStore, folder: Path, nursery: trio.Nursery, *, is_write_back: bool = True
+) -> Life:
+    pages = PageCache(
+        store,
+        nursery,
+        memory_bytes=8 << 20,
+        disk_bytes=64 << 20,
+        folder=folder,
+        part_size=5 << 20,
+        concurrency=4,
+    )
+    journal = Journal.open(folder, "memory://test")
+    keeper = Keeper(journal)
+    finder = Finder(
+        store,
+        ttl_s=5,
+        defaults=DEFAULTS,
+        attributes_policy="auto",
+        concurrency=4,
+        nursery=nursery,
+    )
+    tree = Tree(store, finder, defaults=DEFAULTS, ttl_s=5, kept=keeper)
+    keeper.tree = tree
+    durability = Durability(tree, keeper, WriteBack(most=4) if is_write_back else None)
+    restored = await restore(journal, tree, pages)
+    return Life(store, tree, pages, journal, Handles(tree, pages, durability, ttl_s=5), restored)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+async def in_bucket(store: MemoryStore, key: str) -> bytes:
+    size = (await store.stat(key)).size
+    data = bytearray(size)
+    await store.read_range(key, 0, size, MemorySink(data))
+    return bytes(data)
+
+
+async def keys_of(store: MemoryStore) -> list[str]:
+    return [info.key for info in (await store.list_page("")).objects]
+
+
+@pytest.mark.allows_warnings
+@pytest.mark.parametrize("size", [0, 100, 300 * KIB])
+async def test_a_closed_file_survives(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, size: int
+) -> None:
+    data = os.urandom(size)
+    first = await live(store, tmp_path, nursery)
+    directory = await first.tree.make_directory(first.tree.root, b"d", 0o755, ME)
+    await first.create("f", data, directory)
+    assert await keys_of(store) == ["d/"]
+    first.die()
+    second = await live(store, tmp_path, nursery)
+    found = await second.tree.lookup(await second.tree.lookup(second.tree.root, b"d"), b"f")
+    assert await second.read(found) == data
+    assert [node.name for node in second.restored] == ["f"]
+    await second.tree.save(found)
+    assert await in_bucket(store, "d/f") == data
+    second.die()
+    assert Journal.read(tmp_path).files == ()
+
+
+@pytest.mark.allows_warnings
+async def test_renames_removals_and_attributes_of_kept_files_survive(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    first = await live(store, tmp_path, nursery)
+    root = first.tree.root
+    for name in "abcde":
+        await first.create(name, name.encode())
+    await first.tree.rename(root, b"a", root, b"b", 0)
+    await first.tree.unlink(root, b"c")
+    node = await first.tree.lookup(root, b"d")
+    await first.tree.change(node, Changes(mode=0o600), ME)
+    directory = await first.tree.make_directory(root, b"x", 0o755, ME)
+    await first.create("in", b"inside", directory)
+    await first.tree.rename(root, b"x", root, b"y", 0)
+    first.die()
+    second = await live(store, tmp_path, nursery)
+    root = second.tree.root
+    names = {os.fsdecode(child.name): child async for child in second.tree.children(root)}
+    assert sorted(names) == ["b", "d", "e", "y"]
+    assert await second.read(await second.tree.lookup(root, b"b")) == b"a"
+    assert (await second.tree.lookup(root, b"d")).attributes.mode & 0o777 == 0o600
+    inside = await second.tree.lookup(await second.tree.lookup(root, b"y"), b"in")
+    assert await second.read(inside) == b"inside"
+    for node in second.tree.unsaved():
+        await second.tree.save(node)
+    assert await keys_of(store) == ["b", "d", "e", "y/", "y/in"]
+    second.die()
+
+
+@pytest.mark.allows_warnings
+async def test_a_failed_close_is_kept_without_write_back(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await live(store, tmp_path, nursery, is_write_back=False)
+
+    async def away(*_: object) -> None:
+        raise Transient("the server is away")
+
+    monkeypatch.setattr(store, "write", away)
+    with pytest.raises(Transient):
+        await first.create("f", b"bytes")
+    first.die()
+    monkeypatch.undo()
+    assert Journal.read(tmp_path).files[0].last_error == "the server is away"
+    second = await live(store, tmp_path, nursery, is_write_back=False)
+    await second.tree.save(second.restored[0])
+    assert await in_bucket(store, "f") == b"bytes"
+    second.die()
+
+
+@pytest.mark.allows_warnings
+async def test_an_edit_goes_on_from_its_base_and_never_over_others(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    for key in ("mine", "theirs"):
+        await store.write(key, BytesBody(b"0123456789"), ObjectAttributes())
+    first = await live(store, tmp_path, nursery)
+    for name in (b"mine", b"theirs"):
+        node = await first.tree.lookup(first.tree.root, name)
+        number = await first.handles.open(node, os.O_RDWR)
+        await first.handles.write(number, 3, b"abc")
+        await first.handles.flush(number)
+        await first.handles.close(number)
+    first.die()
+    await store.write("theirs", BytesBody(b"other"), ObjectAttributes())
+    second = await live(store, tmp_path, nursery)
+    mine, theirs = sorted(second.restored, key=lambda node: node.name)
+    await second.tree.save(mine)
+    assert await in_bucket(store, "mine") == b"012abc6789"
+    with pytest.raises(ObjectChanged):
+        await second.tree.save(theirs)
+    assert await in_bucket(store, "theirs") == b"other"
+    assert theirs.is_dirty
+    # Removing the name drops our bytes only.
+    await second.tree.unlink(second.tree.root, b"theirs")
+    assert await in_bucket(store, "theirs") == b"other"
+    second.die()
+    assert Journal.read(tmp_path).files == ()
+
+
+@pytest.mark.allows_warnings
+@pytest.mark.parametrize("size", [100, 300 * KIB])
+async def test_a_save_that_arrived_before_the_kill_is_recognised(
+    store: MemoryStore,
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    data = os.urandom(size)
+    first = await live(store, tmp_path, nursery)
+    node = await first.create("f", data)
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Keeper, "saved", killed)
+    with pytest.raises(Killed):
+        await first.tree.save(node)
+    monkeypatch.undo()
+    first.die()
+    assert len(Journal.read(tmp_path).files) == 1
+    second = await live(store, tmp_path, nursery)
+    for restored in second.restored:
+        await second.tree.save(restored)
+    assert await in_bucket(store, "f") == data
+    assert second.tree.unsaved() == []
+    second.die()
+    assert Journal.read(tmp_path).files == ()
+
+
+@pytest.mark.allows_warnings
+async def test_what_is_written_during_a_save_is_kept_on_what_it_left(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await live(store, tmp_path, nursery)
+    node = await first.create("f", b"first")
+    write, go, begun = store.write, trio.Event(), trio.Event()
+
+    async def slow(*arguments: object) -> object:
+        begun.set()
+        await go.wait()
+        return await write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "write", slow)
+    async with trio.open_nursery() as saving:
+        saving.start_soon(first.tree.save, node)
+        await begun.wait()
+        number = await first.handles.open(node, os.O_WRONLY)
+        await first.handles.write(number, 0, b"SECOND")
+        await first.handles.flush(number)
+        await first.handles.close(number)
+        go.set()
+    monkeypatch.undo()
+    assert await in_bucket(store, "f") == b"first"
+    first.die()
+    second = await live(store, tmp_path, nursery)
+    await second.tree.save(second.restored[0])
+    assert await in_bucket(store, "f") == b"SECOND"
+    second.die()
