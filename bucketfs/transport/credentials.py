@@ -24,7 +24,8 @@ from bucketfs.transport.instance_metadata import MetadataService
 from bucketfs.transport.key_files import ini_sections, read_keys
 
 _EARLY_S = 300.0
-"""Keys are renewed this long before they expire (the SDKs: 10 to 15 minutes)."""
+"""Keys are renewed this long before they expire (the SDKs: 10 to 15 minutes), or after half of the
+time that was left of them, if that is later: some machines are lent keys for a few minutes only."""
 _YOUNG_S = 30.0
 """Keys younger than this are not fetched again on a refusal: the refusal has another reason."""
 _PROCESS_TIMEOUT_S = 60.0
@@ -83,14 +84,14 @@ class RenewedCredentials:
     async def get(self) -> Credentials:
         """Return credentials that are good for now. Raises: what `find` raises."""
         known = self._known
-        if known is not None and not _is_ending(known, _EARLY_S):
+        if known is not None and not self._is_ending(known):
             return known
         async with self._lock:
-            if self._known is None or _is_ending(self._known, _EARLY_S):
+            if self._known is None or self._is_ending(self._known):
                 try:
                     self._known = await self._fetch()
                 except Transient:
-                    if self._known is None or _is_ending(self._known, 0):
+                    if self._known is None or _has_ended(self._known):
                         raise
                 self._known_since_s = time.time()
             return self._known
@@ -104,10 +105,16 @@ class RenewedCredentials:
         self._known = None
         return True
 
+    def _is_ending(self, known: Credentials) -> bool:
+        expires = known.expires_at_s
+        if expires is None:
+            return False
+        return time.time() >= expires - min(_EARLY_S, (expires - self._known_since_s) / 2)
 
-def _is_ending(credentials: Credentials, early_s: float) -> bool:
+
+def _has_ended(credentials: Credentials) -> bool:
     expires = credentials.expires_at_s
-    return expires is not None and time.time() >= expires - early_s
+    return expires is not None and time.time() >= expires
 
 
 class ProfileFiles:

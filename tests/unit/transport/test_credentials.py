@@ -77,16 +77,21 @@ async def test_the_files_may_be_elsewhere(tmp_path: Path) -> None:
     assert await chain(tmp_path, environment).get() == Credentials("C", "c%d")
 
 
-async def test_a_command_gives_keys_and_is_run_again_before_they_expire(tmp_path: Path) -> None:
-    files(tmp_path, config=process(tmp_path, answer_of(3600)))
+@pytest.mark.parametrize(("lifetime_s", "good_s"), [(3600, 3300), (400, 200), (60, 30)])
+async def test_a_command_gives_keys_and_is_run_again_before_they_expire(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifetime_s: float, good_s: float
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    files(tmp_path, config=process(tmp_path, answer_of(lifetime_s)))
     source = chain(tmp_path)
-    assert await source.get() is await source.get()
+    first = await source.get()
+    now += good_s - 1
+    assert await source.get() is first
     assert (tmp_path / "runs").read_text().count("x") == 1
-    process(tmp_path, answer_of(60))
-    second = chain(tmp_path)
-    await second.get()
-    await second.get()
-    assert (tmp_path / "runs").read_text().count("x") == 3
+    now += 2
+    await source.get()
+    assert (tmp_path / "runs").read_text().count("x") == 2
 
 
 async def test_refused_keys_are_fetched_again_but_not_young_ones(
@@ -208,14 +213,23 @@ async def test_no_network_is_asked_where_it_must_not_be(tmp_path: Path) -> None:
         assert server.connections == 0
 
 
-async def test_a_failing_renewal_keeps_keys_that_are_still_good(tmp_path: Path) -> None:
+async def test_a_failing_renewal_keeps_keys_that_are_still_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     with ScriptedServer(
         reply(200, answer_of(120, token_name="Token").encode()), reply(500)
     ) as server:
         environment = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.origin}/c"}
         source = chain(tmp_path, environment, allow_metadata=True)
         first = await source.get()
+        now += 70
         assert await source.get() is first
-        assert len(server.heard) == 2
+        assert await source.get() is first
+        assert len(server.heard) == 2, "who failed is not asked for each request"
+        now += 51
+        with pytest.raises(Transient):
+            await source.get()
         with pytest.raises(Transient):
             await chain(tmp_path, environment, allow_metadata=True).get()

@@ -112,8 +112,13 @@ async def test_the_role_of_an_instance(tmp_path: Path) -> None:
         assert await credentials.get() is found
 
 
-async def test_keys_that_end_soon_are_renewed(tmp_path: Path) -> None:
+async def test_keys_that_end_soon_are_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with instance(tmp_path, 60) as credentials:
         first = await credentials.get()
+        assert await credentials.get() is first
+        late = time.time() + 40
+        monkeypatch.setattr(time, "time", lambda: late)
         assert (await credentials.get()).access_key == "id-2"
         assert first.access_key == "id-1"
