@@ -42,6 +42,11 @@ class Reader:
         # None: not known yet; whether the ETag of an answer is the hash of the driver.
         self._shows_version: bool | None = None if traits.has_ranges else False
 
+    @property
+    def may_prove(self) -> bool:
+        """Return whether a read of what was seen need not look again, as far as is known."""
+        return self._shows_version is not False
+
     def look(self, key: str) -> Seen:
         """Return an object as it is now. Raises: ObjectNotFound, InvalidKey."""
         with self._pool.lease() as lease:

@@ -69,6 +69,7 @@ class LibcloudStore:
         self._guard = Guard(self.stat, is_native=False)
         self._seen: LRUCache[str, Seen] = LRUCache(_SEEN_OBJECTS)
         self._writing: dict[str, tuple[trio.Lock, int]] = {}
+        self._looking: dict[str, tuple[trio.Lock, int]] = {}
         # Reads wait where memory is short; the writes that free it must not wait behind them.
         self._reads = trio.CapacityLimiter(concurrency)
         self._limiter = trio.CapacityLimiter(concurrency)
@@ -125,9 +126,7 @@ class LibcloudStore:
         if_version: Version | None = None,
     ) -> ObjectInfo:
         """Put a range into `sink`; the contract is `ObjectStore.read_range`'s."""
-        known = self._seen.get(key)
-        if known is not None and known.info.version != if_version:
-            known = None
+        known = await self._known(key, if_version)
         read = partial(self._reader.read, known=known)
         first = start + sink.received
         seen = await trio.to_thread.run_sync(
@@ -152,7 +151,7 @@ class LibcloudStore:
             raise ObjectTooLarge("too large for one request", key=key, operation="write")
         file = await self._spooled(body)
         try:
-            async with self._alone(key):
+            async with _alone(self._writing, key):
                 return await self._put(key, file, attributes, precondition, "write")
         finally:
             file.close()
@@ -189,7 +188,7 @@ class LibcloudStore:
         if source == target and attributes is None:
             raise InvalidRequest("a copy onto itself changes nothing", key=source)
         name_of(target, self._traits, "copy")
-        async with self._alone(target):
+        async with _alone(self._writing, target):
             if precondition is not None:
                 await self._guard.check(target, precondition)
             seen = await self._run(self._reader.look, source)
@@ -209,7 +208,7 @@ class LibcloudStore:
 
     async def delete(self, key: str, if_version: Version | None = None) -> None:
         """Delete; an absent object is no error. Raises: ObjectChanged (not `if_version`)."""
-        async with self._alone(key):
+        async with _alone(self._writing, key):
             if if_version is not None:
                 try:
                     check_version(await self.stat(key), if_version, "delete")
@@ -237,6 +236,23 @@ class LibcloudStore:
         await trio.lowlevel.checkpoint()
         self._lister.close()
         self._pool.close()
+
+    async def _known(self, key: str, if_version: Version | None) -> Seen | None:
+        """Return a version as it was seen, looking once for all reads that begin together.
+
+        None where each read has to look for itself.
+        """
+        if self._is_known(key, if_version) or if_version is None or not self._reader.may_prove:
+            return self._seen[key] if self._is_known(key, if_version) else None
+        async with _alone(self._looking, key):
+            if not self._is_known(key, if_version):
+                look = self._reader.look
+                self._seen[key] = await trio.to_thread.run_sync(look, key, limiter=self._reads)
+        return self._seen[key] if self._is_known(key, if_version) else None
+
+    def _is_known(self, key: str, version: Version | None) -> bool:
+        seen = self._seen.get(key)
+        return seen is not None and seen.info.version == version
 
     # -- writes ------------------------------------------------------------------------------
 
@@ -272,7 +288,7 @@ class LibcloudStore:
         if size > self._traits.max_object:
             raise ObjectTooLarge("larger than the driver can send", key=key, operation="commit")
         kept = kept_attributes(attributes, self._traits)
-        async with self._alone(key):
+        async with _alone(self._writing, key):
             if not self._traits.has_parts:
                 joined = await self._run(self._join, files)
                 try:
@@ -307,22 +323,23 @@ class LibcloudStore:
         finally:
             self._lister.changed(key)
 
-    @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[None]:
-        """Let no other write of this store to the same key run during the block."""
-        lock, users = self._writing.get(key, (None, 0))
-        lock = lock or trio.Lock()
-        self._writing[key] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            # ATOMIC: counted and dropped in one step.
-            users = self._writing[key][1] - 1
-            if users:
-                self._writing[key] = (lock, users)
-            else:
-                del self._writing[key]
-
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await trio.to_thread.run_sync(call, *arguments, limiter=self._limiter)
+
+
+@asynccontextmanager
+async def _alone(locks: dict[str, tuple[trio.Lock, int]], key: str) -> AsyncIterator[None]:
+    """Let no other block with these `locks` and the same key run during the block."""
+    lock, users = locks.get(key, (None, 0))
+    lock = lock or trio.Lock()
+    locks[key] = (lock, users + 1)
+    try:
+        async with lock:
+            yield
+    finally:
+        # ATOMIC: counted and dropped in one step.
+        users = locks[key][1] - 1
+        if users:
+            locks[key] = (lock, users)
+        else:
+            del locks[key]

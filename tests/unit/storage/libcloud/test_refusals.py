@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+import trio
 
 from bucketfs.errors import (
     AccessDenied,
@@ -219,6 +220,16 @@ async def test_ranges_of_a_version_that_was_seen_need_no_look() -> None:
             assert (sink.received, info.size) == (3, 5)
         methods = [heard.method for heard in server.heard]
         assert methods == ["HEAD", "HEAD", "GET", "GET", "GET"]  # container, object, ranges
+
+
+async def test_reads_that_begin_together_look_once() -> None:
+    async with s3_box(dispatched(head=HEAD, get=ranged(b"ell"))) as (store, server):
+        sinks = [MemorySink(bytearray(3)) for _ in range(6)]
+        async with trio.open_nursery() as nursery:
+            for sink in sinks:
+                nursery.start_soon(store.read_range, "a", 1, 3, sink, Version(ETAG))
+        assert [sink.received for sink in sinks] == [3] * 6
+        assert sorted(heard.method for heard in server.heard) == [*["GET"] * 6, *["HEAD"] * 2]
 
 
 async def test_bytes_come_as_they_stand_in_the_bucket() -> None:
