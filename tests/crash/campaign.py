@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,7 +150,9 @@ class Campaign:
         processes = []
         for number, world in enumerate(self._worlds):
             (self.folder / f"world-{number}.pickle").write_bytes(pickle.dumps(world))
-            (self.folder / f"log-{number}").unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # the rounds before tell how something came about
+                log = self.folder / f"log-{number}"
+                log.rename(self.folder / f"log-{number}.{self.score.kills - 1:03}")
             kill: tuple[object, ...] = ()
             if number == killer:
                 kill = (mount.process.pid, self._chance.randrange(1, 40))
