@@ -160,6 +160,7 @@ def build(
         has_acl=settings.acl,
         concurrency=settings.concurrency,
         kept=keeper,
+        conflict=settings.conflict,
     )
     keeper.tree = tree
     later = WriteBack(most=settings.concurrency) if settings.is_write_back else None

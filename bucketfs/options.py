@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.settings import ADDRESSINGS, ATTRIBUTES_POLICIES, CONNECTION_SCHEMES, PAYLOADS
+from bucketfs.settings import (
+    ADDRESSINGS,
+    ATTRIBUTES_POLICIES,
+    CONFLICTS,
+    CONNECTION_SCHEMES,
+    PAYLOADS,
+)
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
@@ -164,6 +170,13 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
     ),
     Option("writeback", "is_write_back", "a close waits for this machine's disk, not the bucket"),
+    Option(
+        "conflict",
+        "conflict",
+        f"others changed a file meanwhile: {_one_of(CONFLICTS)}",
+        parse_text,
+        "HOW",
+    ),
     Option(
         "attributes",
         "attributes_policy",

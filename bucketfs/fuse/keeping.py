@@ -86,6 +86,9 @@ class Keeper:
     async def failed(self, node: Node, failure: BucketfsError) -> None:
         """Keep a file whose save failed, and note why; a disk that refuses is logged only."""
         try:
+            if not _needs_record(node):  # it was stored under another name
+                await self.removed(node)
+                return
             await self.keep(node)
             if node.record is not None:
                 is_refused = isinstance(failure, ObjectChanged)

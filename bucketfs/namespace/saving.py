@@ -6,7 +6,9 @@ onto itself, or one PUT where it is empty. A marker is made where a directory ne
 
 from __future__ import annotations
 
+import logging
 import mimetypes
+import socket
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +17,7 @@ from functools import lru_cache
 
 from bucketfs.errors import ObjectChanged, ObjectExists, ObjectNotFound, ReadOnly
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
+from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
 from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.gate import KeyGate, hold_node
 from bucketfs.namespace.kept import KeptFiles, NothingKept
@@ -27,6 +30,8 @@ from bucketfs.storage.interface import (
     ObjectStore,
     Precondition,
 )
+
+log = logging.getLogger(__name__)
 
 DIRECTORY_TYPE = "application/x-directory"
 DEFAULT_TYPE = "application/octet-stream"
@@ -51,7 +56,10 @@ class Saver:
         clock_ns: Callable[[], int],
         is_read_only: bool = False,
         kept: KeptFiles | None = None,
+        conflict: str = FAIL,
     ) -> None:
+        self._conflict = conflict
+        self._host = socket.gethostname()
         self.kept = kept or NothingKept()
         self.store = store
         self.dentries = dentries
@@ -197,15 +205,51 @@ class Saver:
             precondition = node.expected
         try:
             await self._send_bytes(node, precondition)
-        except ObjectChanged:
+        except ObjectChanged as exc:
             own = await self.own_object(key_of(node), node.sent)
             if own is None:
-                node.is_refused = True
-                raise
+                await self._settle_conflict(node, exc)
+                return
             # An earlier save of it has arrived, though nobody heard so: go on from there.
             if node.content is not None:
                 node.content.rebased(own)
             await self._send_bytes(node, Precondition(own.version))
+
+    async def _settle_conflict(self, node: Node, failure: ObjectChanged) -> None:
+        """Do as the mount was told to do where others changed the object.
+
+        Raises: ObjectChanged (refused, or stored beside it). Bytes that only the replaced version
+        had are gone with it: then the save is refused whatever was told.
+        """
+        try:
+            if self._conflict == OVERWRITE:
+                await self._send_bytes(node, None)
+                return
+            if self._conflict != COPY or node.content is None:
+                raise failure
+            await node.content.fetch_all()
+            await self._save_beside(node)
+        except ObjectChanged:
+            node.is_refused = True
+            raise
+        raise ObjectChanged(
+            f"others changed the object meanwhile; what was written here is in {node.name!r}",
+            key=failure.key,
+            operation="save",
+        ) from failure
+
+    async def _save_beside(self, node: Node) -> None:
+        """Save a file under a name of its own; the name that it had shows the object of others."""
+        # ATOMIC: from here to the new name nobody else gives the node one
+        parent, former = node.parent, node.name
+        assert parent is not None
+        self.dentries.inodes.move(node, parent, conflict_name(former, self._host, self.now_ns()))
+        node.info, node.is_new, node.expected, node.sent = None, True, ABSENT, ()
+        self.dentries.finder.doubt(prefix_of(parent), former)
+        self.touch_directory(parent)
+        await self.kept.moved([node])
+        log.warning("others changed %r; what was written here goes to %r", former, node.name)
+        await self._send_bytes(node, ABSENT)
 
     async def own_object(self, key: str, sent: Sequence[ObjectAttributes]) -> ObjectInfo | None:
         """Return what is at `key` if a save that `sent` one of these attributes has put it there.

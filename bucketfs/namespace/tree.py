@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from bucketfs.namespace.attributes import Defaults, implicit_directory
+from bucketfs.namespace.conflicts import FAIL
 from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
@@ -66,13 +67,20 @@ class Tree:
         concurrency: int = 16,
         clock_ns: Callable[[], int] = time.time_ns,
         kept: KeptFiles | None = None,
+        conflict: str = FAIL,
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
         max_key = store.capabilities.max_key
         dentries = Dentries(finder, self.inodes, ttl_s=ttl_s, max_key_bytes=max_key)
         saver = Saver(
-            store, dentries, gate, clock_ns=clock_ns, is_read_only=is_read_only, kept=kept
+            store,
+            dentries,
+            gate,
+            clock_ns=clock_ns,
+            is_read_only=is_read_only,
+            kept=kept,
+            conflict=conflict,
         )
         self.restore = Restorer(self.inodes, defaults).restore
         removal = Removal(store, dentries, saver)

@@ -64,7 +64,12 @@ class Life:
 
 
 async def live(
-    store: MemoryStore, folder: Path, nursery: trio.Nursery, *, is_write_back: bool = True
+    store: MemoryStore,
+    folder: Path,
+    nursery: trio.Nursery,
+    *,
+    is_write_back: bool = True,
+    conflict: str = "fail",
 ) -> Life:
     pages = PageCache(
         store,
@@ -85,7 +90,7 @@ async def live(
         concurrency=4,
         nursery=nursery,
     )
-    tree = Tree(store, finder, defaults=DEFAULTS, ttl_s=5, kept=keeper)
+    tree = Tree(store, finder, defaults=DEFAULTS, ttl_s=5, kept=keeper, conflict=conflict)
     keeper.tree = tree
     durability = Durability(tree, keeper, WriteBack(most=4) if is_write_back else None)
     restored = await restore(journal, tree, pages)
@@ -270,3 +275,83 @@ async def test_what_is_written_during_a_save_is_kept_on_what_it_left(
     await second.tree.save(second.restored[0])
     assert await in_bucket(store, "f") == b"SECOND"
     second.die()
+
+
+async def edit_against_others(life: Life) -> tuple[Node, int]:
+    """Write to a file whose object others replace meanwhile; return it, still open."""
+    await life.store.write("f.txt", BytesBody(b"0123456789"), ObjectAttributes())
+    node = await life.tree.lookup(life.tree.root, b"f.txt")
+    number = await life.handles.open(node, os.O_RDWR)
+    assert await life.handles.read(number, 0, 10) == b"0123456789"
+    await life.handles.write(number, 3, b"abc")
+    await life.store.write("f.txt", BytesBody(b"other"), ObjectAttributes())
+    return node, number
+
+
+@pytest.mark.allows_warnings
+async def test_a_conflict_is_refused_and_the_bytes_are_kept(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    life = await live(store, tmp_path, nursery, is_write_back=False)
+    node, number = await edit_against_others(life)
+    with pytest.raises(ObjectChanged):
+        await life.handles.flush(number)
+    assert await in_bucket(store, "f.txt") == b"other"
+    assert node.is_refused
+    (record,) = Journal.read(tmp_path).files
+    assert (record.is_refused, record.data) == (True, b"\0\0\0abc\0\0\0\0")
+    life.die()
+
+
+@pytest.mark.allows_warnings
+@pytest.mark.parametrize("is_write_back", [True, False])
+async def test_a_conflict_is_stored_beside_and_told_once(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, is_write_back: bool
+) -> None:
+    life = await live(store, tmp_path, nursery, is_write_back=is_write_back, conflict="copy")
+    # The whole file is written anew: nothing of the version that is gone is needed.
+    node, number = await edit_against_others(life)
+    await life.handles.write(number, 0, b"ours, all of it")
+    if is_write_back:
+        await life.handles.flush(number)
+    with pytest.raises(ObjectChanged, match=r"f\.txt\.conflict-"):
+        await life.handles.sync(number)
+    await life.handles.sync(number)
+    await life.handles.close(number)
+    (kept,) = [key for key in await keys_of(store) if key != "f.txt"]
+    assert kept == os.fsdecode(node.name)
+    assert await in_bucket(store, kept) == b"ours, all of it"
+    assert await in_bucket(store, "f.txt") == b"other"
+    theirs = await life.tree.lookup(life.tree.root, b"f.txt")
+    assert await life.read(theirs) == b"other"
+    life.die()
+    assert Journal.read(tmp_path).files == ()
+
+
+@pytest.mark.allows_warnings
+async def test_bytes_of_a_version_that_is_gone_cannot_be_stored_beside(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    life = await live(store, tmp_path, nursery, is_write_back=False, conflict="copy")
+    await store.write("big", BytesBody(b"x" * 8 * KIB * KIB), ObjectAttributes())
+    node = await life.tree.lookup(life.tree.root, b"big")
+    number = await life.handles.open(node, os.O_RDWR)
+    await life.handles.write(number, 3, b"abc")
+    await store.write("big", BytesBody(b"other"), ObjectAttributes())
+    with pytest.raises(ObjectChanged):
+        await life.handles.sync(number)
+    assert node.is_refused
+    assert await keys_of(store) == ["big"]
+    assert len(Journal.read(tmp_path).files) == 1
+    life.die()
+
+
+async def test_the_last_writer_wins_where_that_is_wanted(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    life = await live(store, tmp_path, nursery, is_write_back=False, conflict="overwrite")
+    _, number = await edit_against_others(life)
+    await life.handles.write(number, 0, b"ours, all of it")
+    await life.handles.sync(number)
+    assert await in_bucket(store, "f.txt") == b"ours, all of it"
+    life.die()
