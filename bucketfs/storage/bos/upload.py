@@ -134,7 +134,11 @@ class BosUpload(Multipart[Calls]):
 
 
 async def list_uploads(calls: Calls, prefix: str) -> Sequence[PendingUpload]:
-    """Return the uploads of keys that begin with `prefix`. Raises: AccessDenied, ConfusedServer."""
+    """Return the uploads of keys that begin with `prefix`.
+
+    BOS goes on after a key: where a page of a thousand ends between two uploads of one key, the
+    later one is not told before the earlier one is gone. Raises: AccessDenied, ConfusedServer.
+    """
     found: list[PendingUpload] = []
     marker = ""
     while True:
