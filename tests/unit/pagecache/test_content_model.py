@@ -25,7 +25,8 @@ from bucketfs.storage.interface import (
     Precondition,
     Upload,
 )
-from bucketfs.storage.memory import MemoryStore, MemoryUpload
+from bucketfs.storage.memory import MemoryStore
+from bucketfs.storage.memory_upload import MemoryUpload
 
 KIB = 1 << 10
 LIMITS = Capabilities(part_copy=True, conditional_write=True, min_part=2 * KIB, max_parts=500)
