@@ -203,12 +203,12 @@ class Sender:
     ) -> Saved:
         """Let the object grow, or make it: the position says which it must be.
 
-        An object that has grown keeps what stood beside it.
+        On most stores an object that has grown keeps what stood beside it.
         """
         body = await snapshot.body(how.position, how.size)
         info = await self.store.append(key, how.position, body, attributes)
-        if not how.position or snapshot.base is None:
-            return Saved(info, attributes)
+        if info.metadata is not None or snapshot.base is None:
+            return Saved(info, ObjectAttributes(info.metadata or {}, info.content_type))
         old = snapshot.base.info
         known = ObjectAttributes(old.metadata or {}, old.content_type)
         info = replace(info, metadata=old.metadata, content_type=old.content_type)

@@ -142,7 +142,7 @@ def copied_info(
 ) -> ObjectInfo:
     """Return the info of a copy of `source`; `attributes` None: it has those of the source."""
     version = version_of(etag, modified_ns, source.size)
-    info = replace(source, key=key, version=version, modified_ns=modified_ns)
+    info = replace(source, key=key, version=version, modified_ns=modified_ns, is_appendable=False)
     if attributes is None:
         return info
     return replace(info, metadata=dict(attributes.metadata), content_type=attributes.content_type)

@@ -279,9 +279,11 @@ class ObjectStore(Protocol):
     ) -> ObjectInfo:
         """Add to the end if the object is `position` long; at 0 an absent one is made.
 
-        `attributes` count only where an object is made; where one grows, its own stay, and the
-        info that is returned need not tell them. Raises: ObjectChanged (another length, or gone),
-        NotSupported (this object cannot grow), ObjectTooLarge.
+        `attributes` stand beside an object that is made. Beside one that grows most stores let
+        stand what stood there, others replace it (None: none does): the info that is returned
+        tells what stands there now, or has no metadata where that is what did before.
+        Raises: ObjectChanged (another length, or gone), NotSupported (this object cannot grow),
+        ObjectTooLarge.
         """
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:

@@ -46,6 +46,10 @@ class Copier:
             raise ObjectChanged("the source was replaced", key=source, operation="copy")
         if precondition is not None:
             await self._guard.check(target, precondition)
+        if found.is_appendable and attributes is None:
+            # Copied as it is, it would be another object that grows, of which Ceph's documents say
+            # nothing; with its attributes sent anew it becomes an ordinary one.
+            attributes = ObjectAttributes(found.metadata or {}, found.content_type)
         if found.size <= self._max_copy:
             info = await self._copy_whole(found, target, attributes)
         else:

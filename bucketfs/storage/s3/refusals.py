@@ -9,6 +9,8 @@ from bucketfs.errors import (
     BucketfsError,
     ConfigurationError,
     InvalidKey,
+    NotSupported,
+    ObjectChanged,
     QuotaExceeded,
 )
 from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
@@ -26,6 +28,8 @@ _WORDS = Vocabulary(
         "TokenRefreshRequired": AccessDenied,
         "UserSuspended": AccessDenied,
         "KeyTooLongError": InvalidKey,
+        "ObjectNotAppendable": NotSupported,
+        "PositionNotEqualToLength": ObjectChanged,
         "XMinioInvalidObjectName": InvalidKey,
         "XMinioInvalidResourceName": InvalidKey,
         "InsufficientStorage": QuotaExceeded,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from bucketfs.errors import (
+    AccessDenied,
     InvalidRequest,
     NotSupported,
+    ObjectNotFound,
     ObjectTooLarge,
 )
 from bucketfs.storage.calling import page_query
 from bucketfs.storage.headers import (
     attribute_headers,
-    object_info,
     stored_info,
 )
 from bucketfs.storage.interface import (
@@ -31,6 +33,7 @@ from bucketfs.storage.interface import (
 from bucketfs.storage.ranges import check_range, checked_end, checked_version, range_headers
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.addressing import Addressing, find_address
+from bucketfs.storage.s3.appending import Appender
 from bucketfs.storage.s3.calls import Calls, Payload
 from bucketfs.storage.s3.copying import Copier
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
@@ -71,6 +74,8 @@ class S3Store(Unmovable):
             address, client=client, credentials=credentials, region=region, payload=payload
         )
         self._guard = Guard(self.stat, is_native=address.is_service)
+        self._appender = Appender(self._calls, self._guard)
+        self._is_service = address.is_service
         self._capabilities = Capabilities(
             part_copy=True,
             conditional_write=address.is_service,
@@ -84,23 +89,30 @@ class S3Store(Unmovable):
         """What S3 does natively; `conditional_write` only where Amazon promises it for all writes.
 
         Elsewhere conditions are kept as closely as the server allows (see `preconditions`).
+        `append` is True once the server has shown that it can do that (see `appending`).
         """
-        if self._calls.lacks_part_copy:
-            return replace(self._capabilities, part_copy=False)
-        return self._capabilities
+        return replace(
+            self._capabilities,
+            append=self._appender.is_possible,
+            part_copy=not self._calls.lacks_part_copy,
+        )
 
     async def check(self, prefix: str = "") -> None:
         """Prove that the bucket is there and may be listed below `prefix`.
 
-        Raises: BucketNotFound, AccessDenied, Transient; ConfigurationError (no credentials, wrong
-        region).
+        Elsewhere than at Amazon an object is looked at as well: some servers show there that they
+        can append. Raises: BucketNotFound, AccessDenied, Transient; ConfigurationError (no
+        credentials, wrong region).
         """
-        await self._list("check", prefix, "", None, 1)
+        page = await self._list("check", prefix, "", None, 1)
+        if page.objects and not self._is_service:
+            with suppress(AccessDenied, ObjectNotFound, InvalidRequest, NotSupported):
+                await self.stat(page.objects[0].key)
 
     async def stat(self, key: str) -> ObjectInfo:
         """Return an object's info with its metadata. Raises: ObjectNotFound."""
         response = await self._calls.send("HEAD", "stat", key)
-        return object_info(key, response.headers)
+        return self._appender.seen(key, response.headers)
 
     async def list_page(
         self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = _LIST_LIMIT
@@ -127,7 +139,7 @@ class S3Store(Unmovable):
         headers = range_headers(first, left, if_version)
 
         def intake(head: Response) -> Intake:
-            info = checked_version(object_info(key, head.headers), if_version)
+            info = checked_version(self._appender.seen(key, head.headers), if_version)
             check_range(head, info, first, left)
             return Intake(sink, left)
 
@@ -135,7 +147,7 @@ class S3Store(Unmovable):
             response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
         except InvalidRange:
             return checked_end(checked_version(await self.stat(key), if_version), first)
-        return object_info(key, response.headers)
+        return self._appender.seen(key, response.headers)
 
     async def write(
         self,
@@ -171,8 +183,11 @@ class S3Store(Unmovable):
     async def append(
         self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
     ) -> ObjectInfo:
-        """Raise NotSupported: objects of S3 do not grow."""
-        raise NotSupported("S3 cannot append", key=key, operation="append")
+        """Add to the end where the server can do that; what stands beside the object is replaced.
+
+        Raises: ObjectChanged, NotSupported (everywhere but on Ceph).
+        """
+        return await self._appender.append(key, position, body, attributes)
 
     async def begin_upload(self, key: str, attributes: ObjectAttributes) -> S3Upload:
         """Begin a multipart upload."""

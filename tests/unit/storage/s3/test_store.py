@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 
 import pytest
 
@@ -31,7 +32,7 @@ from bucketfs.storage.s3.calls import Payload
 from bucketfs.storage.s3.store import S3Store
 from bucketfs.transport.credentials import Credentials
 from tests.unit.storage.s3.buckets import DATE, Bucket, error, store_at
-from tests.unit.transport.scripted import Answer, ScriptedServer, reply
+from tests.unit.transport.scripted import Answer, Heard, ScriptedServer, reply
 
 HELLO = {"ETag": '"e"', "Last-Modified": DATE}
 
@@ -339,3 +340,57 @@ def test_an_endpoint_that_is_none_is_refused_without_showing_its_password(endpoi
 
 def test_a_bucket_with_dots_has_no_certificate_as_a_host() -> None:
     assert find_address("a.b", None, "eu", "auto").base_path == "/a.b"
+
+
+async def test_a_server_that_shows_no_types_is_never_asked_to_append() -> None:
+    bucket = Bucket({"k": b"0123456789"})
+    with ScriptedServer(bucket.answer) as server:
+        async with store_at(server) as store:
+            assert not (await store.stat("k")).is_appendable
+            assert not store.capabilities.append
+            for position in (0, 10):
+                with pytest.raises(NotSupported):
+                    await store.append("k", position, BytesBody(b"x"))
+    assert bucket.objects == {"k": b"0123456789"}
+    assert "PUT" not in bucket.asked
+
+
+async def test_an_append_goes_to_a_server_that_shows_types() -> None:
+    targets: list[str] = []
+
+    def serve(connection: socket.socket, heard: Heard) -> bool:
+        targets.append(f"{heard.method} {heard.target}")
+        shown = {**HELLO, "x-rgw-object-type": "Appendable", "x-amz-meta-mode": "33188"}
+        if heard.method == "PUT":
+            assert heard.headers["x-amz-meta-mode"] == "33188"
+            return reply(200, b"", {"ETag": '"other"', "x-rgw-next-append-position": "6"})(
+                connection, heard
+            )
+        return reply(200, b"onetwo", shown)(connection, heard)
+
+    with ScriptedServer(serve) as server:
+        async with store_at(server) as store:
+            assert (await store.stat("k")).is_appendable
+            assert store.capabilities.append
+            info = await store.append("k", 3, BytesBody(b"two"))
+            assert (info.version, info.size, info.is_appendable) == ("e", 6, True)
+    asked = ["HEAD /b/k", "HEAD /b/k", "PUT /b/k?append&position=3", "HEAD /b/k"]
+    assert targets == asked
+
+
+async def test_a_mount_learns_from_the_first_object_whether_a_server_appends() -> None:
+    def serve(connection: socket.socket, heard: Heard) -> bool:
+        if heard.method == "HEAD":
+            shown = {**HELLO, "x-rgw-object-type": "Normal"}
+            return reply(200, b"x", shown)(connection, heard)
+        listed = (
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k</Key>"
+            '<Size>1</Size><ETag>"e"</ETag><LastModified>2023-11-14T22:13:20.000Z</LastModified>'
+            "</Contents></ListBucketResult>"
+        )
+        return reply(200, listed.encode())(connection, heard)
+
+    with ScriptedServer(serve) as server:
+        async with store_at(server) as store:
+            await store.check()
+            assert store.capabilities.append
