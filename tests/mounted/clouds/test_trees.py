@@ -41,7 +41,7 @@ def test_a_real_tree_on_a_cold_mount(place: Place, tmp_path: Path) -> None:
     source = tmp_path / "source"
     real = next(path for path in (Path("/usr/share/perl5"), Path("/etc")) if path.is_dir())
     run("cp", "-a", real, source)
-    for path in sorted(path for path in source.rglob("*") if not path.is_dir())[60:]:
+    for path in sorted(path for path in source.rglob("*") if not path.is_dir())[40:]:
         path.unlink()
     if has_attributes:
         (source / "links").mkdir()
@@ -73,7 +73,7 @@ def test_a_git_clone(place: Place, tmp_path: Path) -> None:
     origin = tmp_path / "origin"
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
     run("git", "init", "-q", origin)
-    for number in range(20):
+    for number in range(10):
         (origin / f"file{number}").write_text(f"{number}\n" * 100)
     run("git", "add", ".", cwd=origin)
     run("git", *identity, "commit", "-qm", "first", cwd=origin)
