@@ -81,7 +81,7 @@ def test_an_appendable_object_is_a_file_like_others(beside: Mounted) -> None:
     log = beside.path / "log"
     wait_until(log.exists)
     log.chmod(0o600)
-    assert beside.metadata_of("log").bce_object_type == "Appendable"
+    assert beside.metadata_of("log").bce_object_type == "Normal"
     log.rename(beside.path / "moved")
     with open(beside.path / "moved", "a") as file:
         file.write("two\n")
