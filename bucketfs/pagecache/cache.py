@@ -17,8 +17,10 @@ from bucketfs.pagecache.content import Content, Surroundings
 from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.folder import CacheFolder
 from bucketfs.pagecache.images import Image, restore
+from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.planner import Grid
+from bucketfs.pagecache.records import UploadRecord
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.sending import Sender
 from bucketfs.pagecache.spill import SpillFile
@@ -57,6 +59,7 @@ class PageCache:
         self._spilling = trio.CapacityLimiter(SPILL_THREADS)
         self._stages = Stages()
         self._contents: WeakSet[Content] = WeakSet()
+        self._begun: dict[int | None, UploadRecord] = {}
         grid = Grid(store.capabilities, part_size)
         self._shared = Surroundings(
             sender=Sender(store, self._room, nursery, grid=grid, concurrency=concurrency),
@@ -75,9 +78,15 @@ class PageCache:
         """Return the content of a new file: empty, and dirty until its first save."""
         return self._content(None, None)
 
-    async def restore(self, image: Image) -> Content:
+    def use_journal(self, journal: Journal) -> None:
+        """Have uploads written down in `journal` from now on, and go on with those in it."""
+        self._shared.sender.uploads.journal = journal
+        self._begun = {upload.file_number: upload for upload in journal.uploads}
+
+    async def restore(self, image: Image, record: int | None = None) -> Content:
         """Return the content that an earlier mount of this cache folder left unsaved.
 
+        `record` is its number in the journal: an upload begun for it goes on with its next save.
         Raises: CacheDirectoryError (its spill file is not there), NoSpace.
         """
         spill = SpillFile(self._folder.spill_path(image.spill), self._stages)
@@ -85,7 +94,12 @@ class PageCache:
             await trio.to_thread.run_sync(spill.adopt, limiter=self._spilling)
         pages = Pages(self._room, spill, self._spilling)
         await restore(pages, image)
-        return self._added(Content(self._shared, pages, image.base, is_restored=True))
+        content = Content(self._shared, pages, image.base, is_restored=True)
+        content.record = record
+        begun = self._begun.get(record) if record is not None else None
+        if begun is not None:
+            content.resume(begun)
+        return self._added(content)
 
     @property
     def folder(self) -> Path:

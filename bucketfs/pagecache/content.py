@@ -21,7 +21,9 @@ from bucketfs.pagecache.extents import Extent, Kind, Ranges
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.reader import ObjectReader
+from bucketfs.pagecache.records import UploadRecord
 from bucketfs.pagecache.sending import FETCH_BYTES, Saved, Sender, Snapshot
+from bucketfs.pagecache.unfinished import Unfinished
 from bucketfs.pagecache.uploader import Stream, is_full
 from bucketfs.pagecache.window import ReadSettings
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
@@ -81,6 +83,8 @@ class Content:
         self._changed_ranges: Ranges | None = None  # written during the running save
         self._save_lock = trio.Lock()
         self._growth = Growth(shared.append)
+        self._unfinished = Unfinished()
+        self.record: int | None = None  # its number in the journal
         if info is not None and not is_restored:
             pages.rest_on_base(info.size)
 
@@ -112,7 +116,9 @@ class Content:
     @property
     def streamed_attributes(self) -> ObjectAttributes | None:
         """What stands beside the object that an upload under way would make."""
-        return self._stream.attributes if self._stream is not None else None
+        if self._stream is not None:
+            return self._stream.attributes
+        return self._unfinished.attributes
 
     @property
     def dirty_bytes(self) -> int:
@@ -169,6 +175,10 @@ class Content:
         """Note that a handle that only appends has it saved next; `is_synced`: and stays open."""
         self._growth.note_appender(is_synced=is_synced)
 
+    def resume(self, upload: UploadRecord) -> None:
+        """Have the next save go on with an upload that an earlier mount began for this file."""
+        self._unfinished.restore(upload)
+
     async def save(
         self,
         key: str,
@@ -188,15 +198,14 @@ class Content:
         async with self._save_lock, self._pages.frozen(0, _END) as extents:
             # ATOMIC: from the frozen map to the end of `_begin_save`.
             changes = self._begin_save(key)
-            snapshot = Snapshot(extents, self._pages.spill, self._base)
+            snapshot = Snapshot(extents, self._pages.spill, self._base, self.record)
             append_at = self._append_at(snapshot, key, precondition) if may_append else None
             try:
                 with self._shared.sender.room.uploading():
-                    saved = await self._finish(snapshot, key, precondition, changes)
+                    saved = await self._finish(snapshot, key, precondition)
                     if saved is None:
-                        sender = self._shared.sender
-                        saved = await sender.send(
-                            snapshot, key, attributes, precondition, append_at
+                        saved = await self._shared.sender.send(
+                            snapshot, key, attributes, precondition, append_at, self._unfinished
                         )
             except BaseException:
                 self._changed_ranges = None
@@ -252,6 +261,7 @@ class Content:
             self._drop_stream()
         self._shared.sender.relief.forget(self._pages)
         async with self._save_lock:
+            self._shared.sender.drop(self._unfinished)
             if self._base is not None:
                 self._base.retire()
                 self._base = None
@@ -283,6 +293,7 @@ class Content:
     def _mark(self, start: int, stop: int) -> None:
         """Note that the bytes from `start` to `stop` are not what they were."""
         self._changes += 1
+        self._unfinished.touch(start, stop)
         if self._changed_ranges is not None:
             self._changed_ranges.add(start, stop)
         if self._stream is not None:
@@ -290,8 +301,8 @@ class Content:
 
     async def _feed(self, written_stop: int) -> None:
         """Send what is full of a growing file; begin to where that is worth it."""
-        if self._changed_ranges is not None:
-            return  # being saved: the rest is for the next save
+        if self._changed_ranges is not None or self._unfinished.attributes is not None:
+            return  # being saved, or an upload goes on: the rest is for the next save
         if self._stream is None:
             first = self._shared.sender.grid.first_bytes
             is_growing = written_stop == self._pages.size
@@ -306,6 +317,7 @@ class Content:
     def _begin_save(self, key: str) -> int:
         """Note which state is saved; a stream to another key is dropped."""
         self._changed_ranges = Ranges()
+        self._unfinished.freeze()
         if self._stream is not None and self._stream.key != key:
             self._drop_stream()
         return self._changes
@@ -321,7 +333,7 @@ class Content:
         return self._growth.position(snapshot.extents, base, precondition, capabilities)
 
     async def _finish(
-        self, snapshot: Snapshot, key: str, precondition: Precondition | None, changes: int
+        self, snapshot: Snapshot, key: str, precondition: Precondition | None
     ) -> Saved | None:
         """Finish the stream; None where there is none, or none any more."""
         # From here on the stream is out of reach of writes: it belongs to the snapshot.
@@ -330,10 +342,7 @@ class Content:
             try:
                 info = await stream.finish(snapshot, precondition)
             except Transient:
-                if self._changes == changes:
-                    self._stream = stream  # nothing written meanwhile: the next save goes on
-                else:
-                    self._shared.nursery.start_soon(stream.abort)
+                self._unfinished.ongoing = stream.ongoing(snapshot)  # the next save goes on
                 raise
             except ObjectNotFound as exc:
                 log.info("the upload to %r is gone; sending all again: %s", key, exc)

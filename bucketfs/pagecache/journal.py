@@ -128,10 +128,13 @@ class Journal:
         for number in gone:
             self._files.pop(number, None)
 
-    async def put_upload(self, upload_id: str, key: str, file_number: int | None) -> None:
+    async def put_upload(
+        self, upload_id: str, key: str, attributes: ObjectAttributes, file_number: int | None
+    ) -> None:
         """Remember an upload that was begun at `key`, before its first part is sent."""
-        row = (upload_id, encode_key(key), file_number, time.time_ns())
-        change = ("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", row)
+        beside = encode_attributes(attributes)
+        row = (upload_id, encode_key(key), file_number, time.time_ns(), beside)
+        change = ("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?)", row)
         await self._commits.commit(change, is_durable=True)
 
     async def put_part(self, upload_id: str, part: PartRecord) -> None:

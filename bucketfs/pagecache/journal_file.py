@@ -25,6 +25,7 @@ from bucketfs.pagecache.records import (
     JobRecord,
     PartRecord,
     UploadRecord,
+    decode_attributes,
     decode_details,
     decode_file,
     decode_key,
@@ -52,7 +53,7 @@ _TABLES = (
         is_refused INTEGER NOT NULL, sent TEXT NOT NULL)""",
     """CREATE TABLE uploads (
         upload_id TEXT PRIMARY KEY, key BLOB NOT NULL, file_number INTEGER,
-        begun_ns INTEGER NOT NULL) WITHOUT ROWID""",
+        begun_ns INTEGER NOT NULL, attributes TEXT NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE parts (
         upload_id TEXT NOT NULL, number INTEGER NOT NULL, start INTEGER NOT NULL,
         stop INTEGER NOT NULL, tag TEXT NOT NULL, size INTEGER NOT NULL, md5 BLOB NOT NULL,
@@ -251,10 +252,9 @@ def _uploads(connection: sqlite3.Connection) -> Iterator[UploadRecord]:
     parts: dict[str, list[PartRecord]] = defaultdict(list)
     for upload_id, *part in _rows(connection, "parts", "upload_id, number"):
         parts[upload_id].append(PartRecord(*part))
-    for upload_id, key, file_number, begun_ns in _rows(connection, "uploads", "begun_ns"):
-        yield UploadRecord(
-            upload_id, decode_key(key), file_number, begun_ns, tuple(parts[upload_id])
-        )
+    for upload_id, key, file_number, begun_ns, beside in _rows(connection, "uploads", "begun_ns"):
+        attributes, own = decode_attributes(beside), tuple(parts[upload_id])
+        yield UploadRecord(upload_id, decode_key(key), file_number, begun_ns, attributes, own)
 
 
 def _rows(connection: sqlite3.Connection, table: str, order: str) -> Iterator[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
+from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Part, Precondition
 
 Range = tuple[int, int, str]
 """Start, stop, and where the bytes are: "spill", "zero", "base" or "row"."""
@@ -63,15 +63,20 @@ class PartRecord:
     size: int
     md5: bytes
 
+    def as_part(self) -> Part:
+        """Return it as the store lists it."""
+        return Part(self.number, self.tag, self.size)
+
 
 @dataclass(frozen=True, slots=True)
 class UploadRecord:
-    """A multipart upload that was begun; `parts` ascend by number."""
+    """A multipart upload that was begun with `attributes`; `parts` ascend by number."""
 
     upload_id: str
     key: str
     file_number: int | None
     begun_ns: int
+    attributes: ObjectAttributes
     parts: tuple[PartRecord, ...] = ()
 
 
@@ -112,6 +117,11 @@ def encode_text(text: str | None) -> str | None:
 def encode_attributes(attributes: ObjectAttributes) -> str:
     """Return attributes as one JSON text."""
     return _dumped(_beside(attributes))
+
+
+def decode_attributes(text: str) -> ObjectAttributes:
+    """Return the attributes of a JSON text. Raises: ValueError, KeyError, TypeError."""
+    return _attributes(json.loads(text))
 
 
 def encode_details(details: Mapping[str, str]) -> str:
@@ -162,7 +172,7 @@ def decode_file(row: Sequence[Any]) -> FileRecord:
         data=data,
         base=None if base is None else ObjectInfo(**json.loads(base)),
         expected=None if expected is None else Precondition(json.loads(expected)["version"]),
-        attributes=_attributes(json.loads(attributes)),
+        attributes=decode_attributes(attributes),
         kept_ns=kept_ns,
         attempts=attempts,
         last_error=last_error,

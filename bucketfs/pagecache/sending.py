@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from bucketfs.errors import NotSupported, ObjectChanged, ObjectNotFound, StorageError
+from bucketfs.errors import (
+    NotSupported,
+    ObjectChanged,
+    ObjectNotFound,
+    StorageError,
+    Transient,
+)
 from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
 from bucketfs.pagecache.extents import Extent, Extents, Kind
@@ -21,6 +27,8 @@ from bucketfs.pagecache.plans import Append, CopyPart, Multipart, Put, UploadPar
 from bucketfs.pagecache.relief import Relief
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
+from bucketfs.pagecache.unfinished import Ongoing, Unfinished
+from bucketfs.pagecache.upload_log import UploadLog
 from bucketfs.storage.interface import (
     ObjectAttributes,
     ObjectInfo,
@@ -48,11 +56,18 @@ class Saved:
 
 
 class Snapshot:
-    """A frozen map of a file and where its bytes come from."""
+    """A frozen map of a file, where its bytes come from, and its number in the journal."""
 
-    def __init__(self, extents: Extents, spill: SpillFile, base: BaseVersion | None) -> None:
+    def __init__(
+        self,
+        extents: Extents,
+        spill: SpillFile,
+        base: BaseVersion | None,
+        file_number: int | None = None,
+    ) -> None:
         self.extents = extents
         self.base = base
+        self.file_number = file_number
         self._spill = spill
 
     @property
@@ -106,6 +121,7 @@ class Sender:
         self.grid = grid
         self.room = room
         self.relief = Relief(room, nursery)
+        self.uploads = UploadLog()
         self._nursery = nursery
         self._concurrency = concurrency
         self._parts = trio.CapacityLimiter(concurrency)
@@ -119,23 +135,26 @@ class Sender:
         attributes: ObjectAttributes,
         precondition: Precondition | None,
         append_at: int | None = None,
+        unfinished: Unfinished | None = None,
     ) -> Saved:
         """Bring the file into the bucket; return what is there now.
 
         `append_at`: the object may grow by an append from there on. Failed or cancelled, nothing of
-        it is visible, and an upload begun for it is aborted.
+        it is visible. An upload begun for it is aborted, or, if the failure may pass, is kept in
+        `unfinished` for the next call to go on with.
         Raises: StorageError, ObjectChanged, ObjectExists.
         """
+        unfinished = unfinished or Unfinished()
         while True:
             capabilities = self.store.capabilities
             how = self.plan(snapshot, append_at)
             try:
                 if isinstance(how, Append):
                     return await self._append(how, snapshot, key, attributes)
-                if isinstance(how, Put):
-                    info = await self._put(snapshot, key, attributes, precondition)
-                else:
-                    info = await self._multipart(how, snapshot, key, attributes, precondition)
+                if isinstance(how, Multipart):
+                    way = MultipartSave(self, how, snapshot, unfinished)
+                    return await way.save(key, attributes, precondition)
+                info = await self._put(snapshot, key, attributes, precondition)
             except NotSupported as exc:
                 # Some servers show only in an answer that they do not copy parts, or that an object
                 # is none that grows: we know now, and the next plan is another.
@@ -144,6 +163,7 @@ class Sender:
                 log.info("saving %r in another way: %s", key, exc)
                 append_at = None
             else:
+                self.drop(unfinished)
                 return Saved(info, attributes)
 
     def plan(self, snapshot: Snapshot, append_at: int | None = None) -> Put | Append | Multipart:
@@ -174,27 +194,55 @@ class Sender:
         return await self._add_part(upload, part, snapshot)
 
     async def send_parts(
-        self, upload: Upload, parts: Sequence[UploadPart | CopyPart], snapshot: Snapshot
-    ) -> list[Part]:
-        """Send parts, several at a time; return them in the order of `parts`.
+        self,
+        upload: Upload,
+        parts: Sequence[UploadPart | CopyPart],
+        snapshot: Snapshot,
+        note: Callable[[UploadPart | CopyPart, Part], None],
+    ) -> None:
+        """Send parts, several at a time, and `note` each that the store has.
 
         The first failure ends all of it. Raises: StorageError, ObjectChanged.
         """
 
-        def job(part: UploadPart | CopyPart) -> Callable[[], Awaitable[Part]]:
-            return lambda: self.send_part(upload, part, snapshot)
+        def job(part: UploadPart | CopyPart) -> Callable[[], Awaitable[None]]:
+            async def send() -> None:
+                note(part, await self.send_part(upload, part, snapshot))
 
-        return await run_all([job(part) for part in parts], self._concurrency)
+            return send
 
-    def abort_later(self, upload: Upload) -> None:
-        """Abort `upload` in the background."""
-        self._nursery.start_soon(self.abort, upload)
+        await run_all([job(part) for part in parts], self._concurrency)
+
+    async def begin(
+        self, key: str, attributes: ObjectAttributes, file_number: int | None
+    ) -> Upload:
+        """Begin an upload that the journal knows. Raises: StorageError."""
+        with trio.CancelScope(shield=True):
+            # Shielded: an upload that was begun without our knowing its id would stay forever.
+            upload = await self.store.begin_upload(key, attributes)
+            await self.uploads.begun(upload, key, attributes, file_number)
+        return upload
+
+    async def commit(
+        self, upload: Upload, parts: Sequence[Part], precondition: Precondition | None
+    ) -> ObjectInfo:
+        """Make the object of `parts`. Raises: StorageError, ObjectChanged, ObjectExists."""
+        info = await upload.commit(parts, precondition)
+        await self.uploads.ended(upload)
+        return info
+
+    def drop(self, unfinished: Unfinished) -> None:
+        """Abort what is unfinished, if anything, in the background."""
+        ongoing = unfinished.take()
+        if ongoing is not None:
+            self._nursery.start_soon(self.abort, ongoing.upload)
 
     async def abort(self, upload: Upload) -> None:
         """Abort `upload`, also under cancellation; a failure is logged: nothing depends on it."""
         with trio.CancelScope(shield=True), trio.move_on_after(ABORT_TIMEOUT_S):
             try:
                 await upload.abort()
+                await self.uploads.ended(upload)
             except StorageError as exc:
                 log.warning("cannot abort the upload %s: %s", upload.upload_id, exc)
 
@@ -224,27 +272,13 @@ class Sender:
         body = await snapshot.body(0, snapshot.size)
         return await self.store.write(key, body, attributes, precondition)
 
-    async def _multipart(
-        self,
-        how: Multipart,
-        snapshot: Snapshot,
-        key: str,
-        attributes: ObjectAttributes,
-        precondition: Precondition | None,
-    ) -> ObjectInfo:
-        upload = await self.store.begin_upload(key, attributes)
-        try:
-            parts = await self.send_parts(upload, how.parts, snapshot)
-            return await upload.commit(parts, precondition)
-        except BaseException:
-            self.abort_later(upload)
-            raise
-
     async def _add_part(self, upload: Upload, part: UploadPart, snapshot: Snapshot) -> Part:
         async with self._parts:
             with self.room.uploading():
                 body = await snapshot.body(part.start, part.stop)
-                return await upload.add_part(part.number, body)
+                sent = await upload.add_part(part.number, body)
+        await self.uploads.sent(upload, part, sent, body)
+        return sent
 
     async def _copy_part(self, upload: Upload, part: CopyPart, snapshot: Snapshot) -> Part:
         assert snapshot.base is not None, "a part of the base, but no base"
@@ -260,19 +294,72 @@ class Sender:
             ) from exc
 
 
-async def run_all(jobs: Sequence[Callable[[], Awaitable[Part]]], limit: int) -> list[Part]:
-    """Run `jobs`, at most `limit` at once; return their results in order.
+class MultipartSave:
+    """One save of a file by parts: with what is good of an unfinished upload, or by a new one."""
+
+    def __init__(
+        self, sender: Sender, how: Multipart, snapshot: Snapshot, unfinished: Unfinished
+    ) -> None:
+        self._sender = sender
+        self._how = how
+        self._snapshot = snapshot
+        self._unfinished = unfinished
+
+    async def save(
+        self, key: str, attributes: ObjectAttributes, precondition: Precondition | None
+    ) -> Saved:
+        """Send what is missing, and commit. What goes on has the attributes of its beginning.
+
+        Raises: StorageError, ObjectChanged, ObjectExists.
+        """
+        sender, unfinished = self._sender, self._unfinished
+        ongoing = await unfinished.find(sender.store, key, self._how, self._snapshot)
+        if ongoing is not None:
+            try:
+                return await self._finish(ongoing, precondition)
+            except ObjectNotFound as exc:
+                log.info("the upload to %r is gone; sending all again: %s", key, exc)
+        sender.drop(unfinished)
+        number = self._snapshot.file_number
+        upload = await sender.begin(key, attributes, number)
+        unfinished.ongoing = Ongoing(upload, key, attributes, number)
+        return await self._finish(unfinished.ongoing, precondition)
+
+    async def _finish(self, ongoing: Ongoing, precondition: Precondition | None) -> Saved:
+        sender, upload, snapshot = self._sender, ongoing.upload, self._snapshot
+        ongoing.was_checked = False  # whoever goes on after a failure has to ask
+        try:
+            if ongoing.file_number != snapshot.file_number:
+                ongoing.file_number = snapshot.file_number
+                key, attributes = ongoing.key, ongoing.attributes
+                await sender.uploads.begun(upload, key, attributes, ongoing.file_number)
+            missing = [span for span in self._how.parts if ongoing.good(span) is None]
+            await sender.send_parts(upload, missing, snapshot, ongoing.note)
+            parts = [ongoing.parts[span.number][1] for span in self._how.parts]
+            info = await sender.commit(upload, parts, precondition)
+        except Transient:
+            raise
+        except BaseException as exc:
+            is_known = ongoing.file_number is not None and sender.uploads.journal is not None
+            if not (isinstance(exc, trio.Cancelled) and is_known):
+                sender.drop(self._unfinished)
+            raise
+        self._unfinished.take()
+        return Saved(info, ongoing.attributes)
+
+
+async def run_all(jobs: Sequence[Callable[[], Awaitable[None]]], limit: int) -> None:
+    """Run `jobs`, at most `limit` at once.
 
     The first failure cancels the others and is raised as it is, not in a group.
     """
-    results: dict[int, Part] = {}
     failures: list[Exception] = []
-    waiting = iter(enumerate(jobs))
+    waiting = iter(jobs)
 
     async def work(scope: trio.CancelScope) -> None:
-        for index, job in waiting:
+        for job in waiting:
             try:
-                results[index] = await job()
+                await job()
             except Exception as exc:
                 failures.append(exc)
                 scope.cancel()
@@ -283,4 +370,3 @@ async def run_all(jobs: Sequence[Callable[[], Awaitable[Part]]], limit: int) -> 
             nursery.start_soon(work, nursery.cancel_scope)
     if failures:
         raise failures[0]
-    return [results[index] for index in range(len(jobs))]

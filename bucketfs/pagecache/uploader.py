@@ -14,8 +14,9 @@ import trio
 from bucketfs.errors import BucketfsError
 from bucketfs.pagecache.extents import Kind
 from bucketfs.pagecache.pages import Pages
-from bucketfs.pagecache.plans import UploadPart
+from bucketfs.pagecache.plans import CopyPart, UploadPart
 from bucketfs.pagecache.sending import Sender, Snapshot
+from bucketfs.pagecache.unfinished import Ongoing
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Part, Precondition, Upload
 
 log = logging.getLogger(__name__)
@@ -113,16 +114,32 @@ class Stream:
         written meanwhile. Raises: StorageError, ObjectChanged, ObjectNotFound (upload is gone).
         """
         assert self._upload is not None, "finish comes after has_begun"
-        grid = self._sender.grid
+        sender, upload = self._sender, self._upload
+        if snapshot.file_number is not None:
+            number = snapshot.file_number
+            await sender.uploads.begun(upload, self.key, self.attributes, number)
+        grid = sender.grid
         missing = []
         for number in range(1, grid.count(snapshot.size) + 1):
             if number not in self._parts:
                 start, stop = grid.span(number)
                 missing.append(UploadPart(number, start, min(stop, snapshot.size)))
-        known = dict(self._parts)
-        for part in await self._sender.send_parts(self._upload, missing, snapshot):
-            known[part.number] = part
-        return await self._upload.commit([known[number] for number in sorted(known)], precondition)
+        await sender.send_parts(upload, missing, snapshot, self._note)
+        parts = [self._parts[number] for number in sorted(self._parts)]
+        return await sender.commit(upload, parts, precondition)
+
+    def ongoing(self, snapshot: Snapshot) -> Ongoing:
+        """Return the upload as one that the next save may go on with, after `finish` failed."""
+        assert self._upload is not None, "it comes after has_begun"
+        span = self._sender.grid.span
+        return Ongoing(
+            self._upload,
+            self.key,
+            self.attributes,
+            snapshot.file_number,
+            {number: (span(number)[0], part) for number, part in self._parts.items()},
+            was_checked=False,
+        )
 
     async def abort(self) -> None:
         """End it and drop what the store has; also under cancellation. Never raises."""
@@ -135,9 +152,7 @@ class Stream:
 
     async def _begin(self) -> None:
         try:
-            with trio.CancelScope(shield=True):
-                # Shielded: an upload that was begun without our knowing its id would stay forever.
-                self._upload = await self._sender.store.begin_upload(self.key, self.attributes)
+            self._upload = await self._sender.begin(self.key, self.attributes, None)
         except Exception as exc:
             self._fail(exc)
 
@@ -159,6 +174,9 @@ class Stream:
         if self._touches[number] == touches:
             self._parts[number] = part
         self._sender.relief.offer(self._pages, start, stop)
+
+    def _note(self, span: UploadPart | CopyPart, part: Part) -> None:
+        self._parts[span.number] = part
 
     def _fail(self, failure: Exception) -> None:
         """Stop streaming; a failure that is not ours is a bug and is logged whole."""

@@ -165,8 +165,8 @@ async def test_uploads_and_their_parts(tmp_path: Path) -> None:
     first = PartRecord(1, 0, 8, "tag", 8, b"\x00\xff")
     async with opened(tmp_path) as journal:
         before = time.time_ns()
-        await journal.put_upload("id-1", "k\udcff", 7)
-        await journal.put_upload("id-2", "other", None)
+        await journal.put_upload("id-1", "k\udcff", ObjectAttributes({"uid": "7"}), 7)
+        await journal.put_upload("id-2", "other", ObjectAttributes(), None)
         await journal.put_part("id-1", PartRecord(2, 8, 9, "tag2", 1, b""))
         await journal.put_part("id-1", replace(first, tag="replaced"))
         await journal.put_part("id-1", first)
@@ -175,6 +175,7 @@ async def test_uploads_and_their_parts(tmp_path: Path) -> None:
         await journal.drop_upload("id-2")
     (upload,) = Journal.read(tmp_path).uploads
     assert (upload.upload_id, upload.key, upload.file_number) == ("id-1", "k\udcff", 7)
+    assert upload.attributes == ObjectAttributes({"uid": "7"})
     assert before <= upload.begun_ns <= time.time_ns()
     assert upload.parts == (first, PartRecord(2, 8, 9, "tag2", 1, b""))
 
@@ -484,7 +485,7 @@ async def test_a_full_disk_is_told_to_all_and_is_no_end(tmp_path: Path) -> None:
 @pytest.mark.allows_warnings
 async def test_what_is_only_noted_waits_for_room(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        await journal.put_upload("id", "k", None)
+        await journal.put_upload("id", "k", ObjectAttributes(), None)
         disk = Disk(journal)
         disk.fill()
         for number in range(1, 200):

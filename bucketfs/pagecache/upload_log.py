@@ -1,0 +1,70 @@
+"""UploadLog: multipart uploads as the journal knows them, so that the next mount can go on.
+
+An upload is written down before its first part is sent: else a crash would leave parts that nobody
+knows of, and that cost money for as long as the bucket exists. A disk that refuses stops no upload,
+since uploads are what makes room on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+
+import trio
+
+from bucketfs.errors import CacheDirectoryError, NoSpace
+from bucketfs.pagecache.bodies import SourcesBody
+from bucketfs.pagecache.journal import Journal
+from bucketfs.pagecache.plans import UploadPart
+from bucketfs.pagecache.records import PartRecord
+from bucketfs.storage.interface import ObjectAttributes, Part, Upload
+
+log = logging.getLogger(__name__)
+
+_MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+class UploadLog:
+    """Tells the journal, where there is one, what became of each upload."""
+
+    def __init__(self) -> None:
+        self.journal: Journal | None = None
+
+    async def begun(
+        self, upload: Upload, key: str, attributes: ObjectAttributes, number: int | None
+    ) -> None:
+        """Note an upload, and the number of the file that it is of (None: it has none yet)."""
+        if self.journal is not None:
+            try:
+                await self.journal.put_upload(upload.upload_id, key, attributes, number)
+            except (NoSpace, CacheDirectoryError) as exc:
+                log.warning("a crash would leave parts of %r in the bucket: %s", key, exc)
+
+    async def sent(self, upload: Upload, span: UploadPart, part: Part, body: SourcesBody) -> None:
+        """Note a part and the MD5 of its bytes: its tag, where that is one, else it is made here.
+
+        A tag that only looks like an MD5 makes the part be sent again after a crash, nothing worse.
+        """
+        if self.journal is None:
+            return
+        md5 = bytes.fromhex(part.tag) if _MD5.fullmatch(part.tag) else await md5_of(body)
+        record = PartRecord(part.number, span.start, span.stop, part.tag, part.size, md5)
+        await self.journal.put_part(upload.upload_id, record)
+
+    async def ended(self, upload: Upload) -> None:
+        """Note that an upload was committed or aborted."""
+        if self.journal is not None:
+            await self.journal.drop_upload(upload.upload_id)
+
+
+async def md5_of(body: SourcesBody) -> bytes:
+    """Return the MD5 of a body's bytes; reads them in a thread. Raises: CacheDirectoryError."""
+    return await trio.to_thread.run_sync(_md5_of, body)
+
+
+def _md5_of(body: SourcesBody) -> bytes:
+    digest = hashlib.md5(usedforsecurity=False)
+    for piece in body:
+        digest.update(piece)
+    return digest.digest()
