@@ -18,6 +18,7 @@ from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.folder import CacheFolder
 from bucketfs.pagecache.images import Image, restore
 from bucketfs.pagecache.journal import Journal
+from bucketfs.pagecache.orphans import needed_uploads
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.planner import Grid
 from bucketfs.pagecache.records import UploadRecord
@@ -59,7 +60,7 @@ class PageCache:
         self._spilling = trio.CapacityLimiter(SPILL_THREADS)
         self._stages = Stages()
         self._contents: WeakSet[Content] = WeakSet()
-        self._begun: dict[int | None, UploadRecord] = {}
+        self._begun: Mapping[int, UploadRecord] = {}
         grid = Grid(store.capabilities, part_size)
         self._shared = Surroundings(
             sender=Sender(store, self._room, nursery, grid=grid, concurrency=concurrency),
@@ -81,7 +82,7 @@ class PageCache:
     def use_journal(self, journal: Journal) -> None:
         """Have uploads written down in `journal` from now on, and go on with those in it."""
         self._shared.sender.uploads.journal = journal
-        self._begun = {upload.file_number: upload for upload in journal.uploads}
+        self._begun = needed_uploads(journal)
 
     async def restore(self, image: Image, record: int | None = None) -> Content:
         """Return the content that an earlier mount of this cache folder left unsaved.

@@ -50,12 +50,18 @@ class UploadLog:
             return
         md5 = bytes.fromhex(part.tag) if _MD5.fullmatch(part.tag) else await md5_of(body)
         record = PartRecord(part.number, span.start, span.stop, part.tag, part.size, md5)
-        await self.journal.put_part(upload.upload_id, record)
+        try:
+            await self.journal.put_part(upload.upload_id, record)
+        except CacheDirectoryError as exc:
+            log.info("after a crash part %d would be sent again: %s", part.number, exc)
 
     async def ended(self, upload: Upload) -> None:
         """Note that an upload was committed or aborted."""
         if self.journal is not None:
-            await self.journal.drop_upload(upload.upload_id)
+            try:
+                await self.journal.drop_upload(upload.upload_id)
+            except CacheDirectoryError as exc:
+                log.info("the next mount will look for an upload that is over: %s", exc)
 
 
 async def md5_of(body: SourcesBody) -> bytes:
