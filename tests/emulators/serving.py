@@ -159,7 +159,11 @@ def application(emulator: Emulator) -> Callable[[Any, Any], Iterable[bytes]]:
     """Return the WSGI application of an emulator, with its knobs."""
 
     def respond(environ: Any, start_response: Any) -> Iterable[bytes]:
-        ask = parse(environ)
+        try:
+            ask = parse(environ)
+        except ConnectionError:
+            nobody: Iterable[bytes] = Response(status=400)(environ, start_response)
+            return nobody
         knobs = emulator.knobs
         knobs.seen.append(ask)
         response = knobs.refuse(ask) if knobs.refuse is not None else None

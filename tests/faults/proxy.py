@@ -1,8 +1,16 @@
-"""An HTTP proxy in front of a test server that fails on demand: 503, cuts, silence, resets."""
+"""An HTTP proxy in front of a test server that fails on demand.
+
+Faults: "403", "500", "503" (answers instead of the server's), "reset" (nothing is forwarded),
+"lost" (carried out, then reset), "late" (carried out, then silence for LATE_S), "cut" (half an
+answer), "hang" (silence), "etag" (carried out, answered with another ETag), "error200" (a copy or
+a commit is answered by 200 and an error as its body), "doubled" (each entry of a listing comes
+twice). A fault that has no meaning for a request lets it pass.
+"""
 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -16,23 +24,32 @@ SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please</
 
 DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>No</Message></Error>"
 
+INTERNAL = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>Oh</Message></Error>"
+
+ANSWERS = {"403": DENIED, "500": INTERNAL, "503": SLOW_DOWN}
+
+INTERNAL_JSON = b'{"code":"InternalError","message":"Oh","requestId":"none"}'
+
+LATE_S = 3.0
+
 SKIPPED = ("connection", "transfer-encoding", "content-length")
 
 Rule = Callable[[str, str], str | None]
-"""From method and path to None (forward), "403", "503", "reset", "cut", "lost" or "hang"."""
+"""From method and path to None (forward) or the name of a fault."""
 
 
 @dataclass
 class FaultyServer:
     """Where the proxy listens, and the rule that it follows; `seen` are the requests so far.
 
-    `received_bytes` is what their bodies were long.
+    `received_bytes` is what their bodies were long, `answered_bytes` what those of answers were.
     """
 
     url: str
     rule: Rule = field(default=lambda method, path: None)
     seen: list[tuple[str, str]] = field(default_factory=list)
     received_bytes: int = 0
+    answered_bytes: int = 0
     released: threading.Event = field(default_factory=threading.Event)
 
     def fail_next(self, count: int, fault: str, method: str = "") -> None:
@@ -56,6 +73,21 @@ class FaultyServer:
     def heal(self) -> None:
         """Forward everything again."""
         self.rule = lambda method, path: None
+
+
+def doubled(listing: bytes) -> bytes:
+    """Return a listing in which every object and common prefix comes twice; else what it was."""
+    if listing.startswith(b"{"):
+        return re.sub(rb'"contents":\s*\[(.+)\]', rb'"contents":[\1,\1]', listing, flags=re.DOTALL)
+    if b"ListBucket" not in listing:
+        return listing
+    entry = rb"(<(Contents|CommonPrefixes)>.*?</\2>)"
+    return re.sub(entry, rb"\1\1", listing, flags=re.DOTALL)
+
+
+def _other(etag: str) -> str:
+    """Return an ETag of the same form that no object has."""
+    return etag.translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
 
 
 @contextmanager
@@ -89,9 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         state.seen.append((self.command, self.path))
         state.received_bytes += len(body)
         fault = state.rule(self.command, self.path)
-        if fault in ("403", "503"):
-            body = DENIED if fault == "403" else SLOW_DOWN
-            self._answer(int(fault), [("Content-Type", "application/xml")], body)
+        if fault in ANSWERS:
+            self._answer(int(fault), [("Content-Type", "application/xml")], ANSWERS[fault])
+        elif fault == "error200" and self._is_slow():
+            is_json = any(name.lower().startswith("x-bce") for name in self.headers)
+            self._answer(200, [], INTERNAL_JSON if is_json else INTERNAL)
         elif fault == "reset":
             self._reset()
         elif fault == "hang":
@@ -103,6 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
     def _forward(self, body: bytes, fault: str | None) -> None:
+        state: FaultyServer = self.server.state  # type: ignore[attr-defined]
         backend: str = self.server.backend  # type: ignore[attr-defined]
         connection = http.client.HTTPConnection(backend, timeout=60)
         try:
@@ -114,15 +149,28 @@ class _Handler(BaseHTTPRequestHandler):
             connection.endheaders(body)
             answer = connection.getresponse()
             data = answer.read()
+            state.answered_bytes += len(data)
             headers = answer.getheaders()
         finally:
             connection.close()
-        if fault == "lost":
+        if fault == "late":
+            state.released.wait(LATE_S)
+        if fault in ("lost", "late"):
             self._reset()
         elif fault == "cut" and len(data) > 1:
             self._answer(answer.status, headers, data, cut=len(data) // 2)
+        elif fault == "etag":
+            other = [(n, _other(v) if n.lower() == "etag" else v) for n, v in headers]
+            self._answer(answer.status, other, data)
+        elif fault == "doubled" and self.command == "GET":
+            self._answer(answer.status, headers, doubled(data))
         else:
             self._answer(answer.status, headers, data)
+
+    def _is_slow(self) -> bool:
+        """Return whether a server may answer this by 200 before it knows the outcome."""
+        is_commit = self.command == "POST" and "uploadId=" in self.path
+        return is_commit or any(name.lower().endswith("copy-source") for name in self.headers)
 
     def _answer(
         self, status: int, headers: list[tuple[str, str]], data: bytes, cut: int | None = None

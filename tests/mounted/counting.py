@@ -34,18 +34,20 @@ class Counted:
 
     def count(self, operation: Callable[[], object]) -> list[str]:
         """Return what `operation` and what it began cost, as `METHOD /target`."""
-        self._settle()
+        settled(lambda: len(self.asked()))
         before = len(self.asked())
         operation()
-        self._settle()
+        settled(lambda: len(self.asked()))
         return [f"{method} {target}" for method, target in self.asked()[before:]]
 
-    def _settle(self) -> None:
-        seen, since_s = -1, time.monotonic()
-        while time.monotonic() - since_s < QUIET_S:
-            if len(self.asked()) != seen:
-                seen, since_s = len(self.asked()), time.monotonic()
-            time.sleep(0.02)
+
+def settled(asked: Callable[[], int]) -> None:
+    """Wait until the number of requests has not changed for QUIET_S."""
+    seen, since_s = -1, time.monotonic()
+    while time.monotonic() - since_s < QUIET_S:
+        if (now := asked()) != seen:
+            seen, since_s = now, time.monotonic()
+        time.sleep(0.02)
 
 
 @contextmanager
