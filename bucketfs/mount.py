@@ -31,6 +31,7 @@ from bucketfs.fuse.writeback import WriteBack
 from bucketfs.namespace.attributes import Defaults
 from bucketfs.namespace.finder import AttributesPolicy, Finder
 from bucketfs.namespace.tree import Tree
+from bucketfs.pagecache.appending import AppendPolicy
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
 from bucketfs.settings import MountSettings, mask_url
@@ -108,6 +109,7 @@ async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: tr
             part_size=settings.part_size,
             concurrency=settings.concurrency,
             owner=os.fspath(settings.mountpoint),
+            append=cast("AppendPolicy", settings.append),
         )
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})

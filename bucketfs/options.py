@@ -16,6 +16,7 @@ from pathlib import Path
 from bucketfs.errors import ConfigurationError
 from bucketfs.settings import (
     ADDRESSINGS,
+    APPENDS,
     ATTRIBUTES_POLICIES,
     CONFLICTS,
     CONNECTION_SCHEMES,
@@ -170,6 +171,13 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
     ),
     Option("writeback", "is_write_back", "a close waits for this machine's disk, not the bucket"),
+    Option(
+        "append",
+        "append",
+        f"new files that grow by appends: {_one_of(APPENDS)}",
+        parse_text,
+        "WHEN",
+    ),
     Option(
         "conflict",
         "conflict",

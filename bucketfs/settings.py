@@ -46,6 +46,7 @@ OPTION_SCHEMES: Mapping[str, tuple[str, ...]] = {
 """Options that mean something to some clouds only; with any other they are refused."""
 ADDRESSINGS = ("auto", "path", "virtual")
 PAYLOADS = ("auto", "signed", "unsigned")
+APPENDS = ("auto", "always", "never")
 CONFLICTS = ("fail", "copy", "overwrite")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
 
@@ -90,6 +91,7 @@ class MountSettings:
     concurrency: int = 16
     timeout_s: float = 60.0
     is_write_back: bool = False
+    append: str = "auto"
     conflict: str = "fail"
     attributes_policy: str = "auto"
     kernel_options: tuple[str, ...] = ()
@@ -100,6 +102,7 @@ class MountSettings:
         self._check_cloud()
         _check_choice("addressing", self.addressing, ADDRESSINGS)
         _check_choice("payload", self.payload, PAYLOADS)
+        _check_choice("append", self.append, APPENDS)
         _check_choice("conflict", self.conflict, CONFLICTS)
         _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
         _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")

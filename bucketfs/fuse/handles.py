@@ -54,6 +54,9 @@ class OpenBytes(FileBytes, Protocol):
     async def truncate(self, size: int) -> None:
         """Make the file `size` bytes long."""
 
+    def note_appender(self, *, is_synced: bool) -> None:
+        """Say that a handle that only appends has it saved next; `is_synced`: and stays open."""
+
 
 class Contents(Protocol):
     """Where contents come from; `pagecache.cache.PageCache` is one."""
@@ -279,13 +282,17 @@ class Handles:
         """Make a file durable at close(2), if this handle may have written."""
         handle = self.file(number)
         if handle.is_writer and handle.node.is_dirty:
+            if handle.is_appending:
+                handle.content.note_appender(is_synced=False)
             await self._durability.close(handle.node)
 
     async def sync(self, number: int) -> None:
         """Have everything of a file in the bucket."""
-        node = self.file(number).node
-        if node.is_dirty:
-            await self._durability.save(node)
+        handle = self.file(number)
+        if handle.node.is_dirty:
+            if handle.is_appending:
+                handle.content.note_appender(is_synced=True)
+            await self._durability.save(handle.node)
 
     async def sync_directory(self, number: int) -> None:
         """Have a directory, and all that is unsaved below it, in the bucket."""

@@ -94,20 +94,21 @@ def from_metadata(info: ObjectInfo, defaults: Defaults, is_directory: bool) -> A
 
     Where metadata is absent or makes no sense the defaults stand in, and Last-Modified for the
     times. The key decides what is a directory: a type in `mode` that contradicts it is ignored.
+    An object that grows by appends keeps the metadata of its beginning: it was changed when the
+    store says so, if that is later. (Who sets other times on it makes it one that does not grow.)
     """
     metadata = info.metadata or {}
     found = dialects.parse(metadata)
     mode = defaults.directory_mode if is_directory else defaults.file_mode
     if found.mode is not None:
         mode = found.mode
-    modified_ns = info.modified_ns
-    mtime_ns = modified_ns if found.mtime_ns is None else found.mtime_ns
+    mtime_ns = _changed_ns(found.mtime_ns, info)
     return Attributes(
         mode=_with_type(mode, is_directory),
         uid=defaults.uid if found.uid is None else found.uid,
         gid=defaults.gid if found.gid is None else found.gid,
         mtime_ns=mtime_ns,
-        ctime_ns=modified_ns if found.ctime_ns is None else found.ctime_ns,
+        ctime_ns=_changed_ns(found.ctime_ns, info),
         atime_ns=mtime_ns if found.atime_ns is None else found.atime_ns,
         rdev=found.rdev or 0,
         xattrs=found.xattrs,
@@ -154,6 +155,13 @@ def to_metadata(
 def is_special(mode: int) -> bool:
     """Whether `mode` is of a type that a listing cannot show: all but files and directories."""
     return stat.S_IFMT(mode) not in (stat.S_IFREG, stat.S_IFDIR)
+
+
+def _changed_ns(stored_ns: int | None, info: ObjectInfo) -> int:
+    """Return a time of change of which the metadata say `stored_ns`."""
+    if stored_ns is None or (info.is_appendable and info.modified_ns > stored_ns):
+        return info.modified_ns
+    return stored_ns
 
 
 def _with_type(mode: int, is_directory: bool) -> int:

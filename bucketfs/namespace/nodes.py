@@ -82,12 +82,23 @@ class FileBytes(Protocol):
         """The object that it rests on; None: never saved."""
 
     async def save(
-        self, key: str, attributes: ObjectAttributes, precondition: Precondition | None
+        self,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+        *,
+        may_append: bool = False,
     ) -> SavedBytes:
-        """Send everything; on failure everything is still dirty."""
+        """Send everything; on failure everything is still dirty.
+
+        `may_append`: what stands beside the object may stay as it is, but for its times.
+        """
 
     async def fetch_all(self) -> None:
         """Bring every byte that only the object has here, so that the object may vanish."""
+
+    async def has_grown_to(self, found: ObjectInfo) -> bool:
+        """Tell whether `found` is its base with some of its next bytes, by an append of ours."""
 
     def rebased(self, info: ObjectInfo) -> None:
         """Say that the same bytes are now this key and version."""
@@ -105,12 +116,12 @@ class Node:
     are newer than those in the bucket; `has_explicit_times`: somebody set its times after the last
     write. `is_removed`: its name is gone, handles go on. `is_stale`: others replaced or deleted it.
     `data` is the whole object where a small GET did the stat; the first open takes it (a symlink
-    keeps its target there). `changes` counts explicit changes of attributes, `entry_changes` those
-    of a directory's entries. `record` is its number in the journal, None: it is not there. `sent`:
-    attributes under which a save that failed, or is under way, may have reached the bucket.
-    `is_refused`: others changed its object, so it is not saved by itself. `attributes` are
-    replaced, never changed in place: others share them; their mtime and ctime may be newer than
-    `stored_times`, which are those in the bucket.
+    keeps its target there). `changes` counts explicit changes of attributes (`stored_changes`:
+    those that the bucket has), `entry_changes` those of a directory's entries. `record` is its
+    number in the journal, None: it is not there. `sent`: attributes under which a save that failed,
+    or is under way, may have reached the bucket. `is_refused`: others changed its object, so it is
+    not saved by itself. `attributes` are replaced, never changed in place: others share them; their
+    mtime and ctime may be newer than `stored_times`, which are those in the bucket.
     """
 
     __slots__ = (
@@ -139,6 +150,7 @@ class Node:
         "parent",
         "record",
         "sent",
+        "stored_changes",
         "stored_times",
         "writers",
     )
@@ -171,6 +183,7 @@ class Node:
         self.writers = 0
         self.busy = 0
         self.changes = 0
+        self.stored_changes = 0
         self.entry_changes = 0
         self.is_new = False
         self.expected: Precondition | None = ABSENT

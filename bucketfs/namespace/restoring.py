@@ -61,6 +61,7 @@ class Restorer:
         node.is_new = file.base is None
         node.expected = file.expected
         node.has_unsaved_attributes = node.has_explicit_times = True
+        node.changes += 1
         node.record = file.record
         node.sent = (file.attributes, *file.sent)
         node.is_refused = file.is_refused

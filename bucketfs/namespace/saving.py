@@ -206,7 +206,7 @@ class Saver:
         try:
             await self._send_bytes(node, precondition)
         except ObjectChanged as exc:
-            own = await self.own_object(key_of(node), node.sent)
+            own = await self.own_object(key_of(node), node.sent) or await self._own_append(node)
             if own is None:
                 await self._settle_conflict(node, exc)
                 return
@@ -254,7 +254,8 @@ class Saver:
     async def own_object(self, key: str, sent: Sequence[ObjectAttributes]) -> ObjectInfo | None:
         """Return what is at `key` if a save that `sent` one of these attributes has put it there.
 
-        Metadata that this made hold times to the nanosecond: nobody else writes the same.
+        Metadata that this made hold times to the nanosecond: nobody else writes the same. But
+        others may add to an object that grows, and its metadata stay: of such one nobody can say.
         """
         if not any(attributes.metadata for attributes in sent):
             return None
@@ -264,7 +265,16 @@ class Saver:
             return None
         metadata = dict(found.metadata or {})
         is_own = metadata and any(dict(attributes.metadata) == metadata for attributes in sent)
-        return found if is_own else None
+        return found if is_own and not found.is_appendable else None
+
+    async def _own_append(self, node: Node) -> ObjectInfo | None:
+        """Return the object if it is as an earlier save, whose end nobody knows, let it grow."""
+        if node.content is None or len(node.sent) < 2:
+            return None  # this save is the first, and it was refused
+        with suppress(ObjectNotFound):
+            found = await self.store.stat(key_of(node))
+            return found if await node.content.has_grown_to(found) else None
+        return None
 
     async def _send_bytes(self, node: Node, precondition: Precondition | None) -> None:
         changes, content, stored = node.changes, node.content, node.attributes
@@ -276,9 +286,9 @@ class Saver:
                 info = await self.store.write(key, BytesBody(b""), wanted, precondition)
                 saved_attributes = wanted
             else:
-                saved = await content.save(key, wanted, precondition)
+                saved = await content.save(key, wanted, precondition, may_append=_may_grow(node))
                 info, saved_attributes = saved.info, saved.attributes
-                if saved.attributes != wanted:
+                if saved.attributes != wanted or info.is_appendable:
                     stored = self._take_saved_times(node, saved)
         except ObjectExists as exc:
             raise ObjectChanged(
@@ -289,17 +299,19 @@ class Saver:
             ) from exc
         node.is_new = node.is_refused = False
         node.sent = ()
-        if saved_attributes == wanted and node.changes == changes:
+        if (saved_attributes == wanted or info.is_appendable) and node.changes == changes:
             node.has_unsaved_attributes = False
+            node.stored_changes = changes
         elif not _is_written(content):
             node.has_unsaved_attributes = self.stored_attributes(node) != saved_attributes
         self.note_stored(node, info, stored)
 
     def _take_saved_times(self, node: Node, saved: SavedBytes) -> Attributes:
-        """Let times that writes have set become those of the streamed object; return its own.
+        """Let times that writes have set become those of the saved object; return its own.
 
-        Its attributes were sent when the upload began. So a time that was seen after the close
-        never moves, and no second request is needed; times that somebody set are not touched.
+        Attributes of a streamed upload were sent when it began, and an object that grew has none of
+        its own but its age. So a time that was seen after the close never moves, and no second
+        request is needed; times that somebody set are not touched.
         """
         info = replace(saved.info, metadata=saved.attributes.metadata)
         stored = from_metadata(info, Defaults(0, 0), False)
@@ -321,6 +333,7 @@ class Saver:
             node.content.rebased(info)
         if node.changes == changes:
             node.has_unsaved_attributes = False
+            node.stored_changes = changes
         self.note_stored(node, info, stored)
 
     async def write_empty(self, key: str, attributes: ObjectAttributes) -> ObjectInfo:
@@ -338,6 +351,11 @@ class Saver:
 
 def _is_written(content: FileBytes | None) -> bool:
     return content is not None and content.is_dirty
+
+
+def _may_grow(node: Node) -> bool:
+    """Whether an append, which sends no attributes, leaves right ones beside the object."""
+    return not node.has_explicit_times and (node.is_new or node.changes == node.stored_changes)
 
 
 def _is_link(node: Node) -> bool:

@@ -63,9 +63,9 @@ class Changer:
         Called for every write; no request.
         """
         now, attributes = self._saver.now_ns(), node.attributes
-        node.attributes = replace(
-            attributes, mtime_ns=now, ctime_ns=now, mode=without_set_ids(attributes.mode)
-        )
+        mode = without_set_ids(attributes.mode)
+        node.changes += mode != attributes.mode
+        node.attributes = replace(attributes, mtime_ns=now, ctime_ns=now, mode=mode)
         node.has_explicit_times = False
         node.has_unsaved_attributes = True
 

@@ -1,4 +1,4 @@
-"""Which files grow by the store's own appends, and when one may. Pure.
+"""Which files grow by the store's own appends, and when one may; and whether one did.
 
 A native append sends only the new bytes and needs no copy, but makes an object of a kind of its own
 where it makes one: COS and BOS do not copy such objects, so that renaming one costs all its bytes.
@@ -9,12 +9,15 @@ makes them of every new file that such a handle wrote; "never" neither makes nor
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from bucketfs.pagecache.extents import Extents
 from bucketfs.storage.interface import ABSENT, Capabilities, ObjectInfo, Precondition
 
 AppendPolicy = Literal["auto", "always", "never"]
+
+_COMPARED_BYTES = 1 << 20
 
 
 class Growth:
@@ -39,9 +42,10 @@ class Growth:
         """Return where the object may grow natively, or None where it cannot or should not.
 
         Everything before that must be as in `base`. A new file may be made so where nothing is to
-        be at its key; an empty one is not, for others may write it.
+        be at its key; an empty one is not, for others may write it. What is to replace whatever is
+        there (no precondition) does not grow.
         """
-        if self._policy == "never" or not capabilities.append:
+        if self._policy == "never" or not capabilities.append or precondition is None:
             return None
         if not extents.size or extents.size > capabilities.max_append:
             return None
@@ -51,3 +55,20 @@ class Growth:
             return None
         is_kept = not any(extent.is_changed for extent in extents.slices(0, base.size))
         return base.size if is_kept else None
+
+
+async def has_same_bytes(
+    there: Callable[[int, int], Awaitable[Sequence[bytes | memoryview]]],
+    here: Callable[[int, int], Awaitable[bytes | memoryview]],
+    start: int,
+    stop: int,
+) -> bool:
+    """Tell whether two files, read by offset and length, are the same from `start` to `stop`.
+
+    Raises: what the readers raise.
+    """
+    for at in range(start, stop, _COMPARED_BYTES):
+        length = min(_COMPARED_BYTES, stop - at)
+        if b"".join(await there(at, length)) != await here(at, length):
+            return False
+    return True

@@ -13,7 +13,7 @@ from typing import Protocol
 import trio
 
 from bucketfs.errors import FileTooLarge, InvalidOperation, ObjectNotFound, Transient
-from bucketfs.pagecache.appending import AppendPolicy, Growth
+from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
 from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
@@ -221,6 +221,7 @@ class Content:
 
         Raises: NoSpace, CacheDirectoryError.
         """
+        await self._own_upload()
         while True:
             base = self._base
             image = await take(self._pages, base.info if base else None)
@@ -244,6 +245,28 @@ class Content:
                         data = await self._read_base(extent.start, extent.length)
                         await self._pages.fill(extent.start, data)
                 offset = stop
+
+    async def has_grown_to(self, found: ObjectInfo) -> bool:
+        """Tell whether `found` is the base with some of the bytes that were written behind it.
+
+        So it is after an append of ours of which nobody heard. Raises: StorageError, ObjectChanged.
+        """
+        start = self._base.info.size if self._base is not None else 0
+        if not found.is_appendable or not start < found.size <= self.size:
+            return False
+        grown = self._new_base(found, None)
+        try:
+            return await has_same_bytes(grown.read, self.read, start, found.size)
+        finally:
+            grown.retire()
+
+    async def _own_upload(self) -> None:
+        """Have the next mount know that an upload under way is of this file."""
+        ongoing = self._unfinished.ongoing
+        if self._stream is not None:
+            await self._stream.own(self.record)
+        elif ongoing is not None:
+            await self._shared.sender.uploads.owned(ongoing, self.record)
 
     def rebased(self, info: ObjectInfo) -> None:
         """Note that the bytes of the base are now at this key and version (rename, attributes)."""
@@ -342,7 +365,7 @@ class Content:
             try:
                 info = await stream.finish(snapshot, precondition)
             except Transient:
-                self._unfinished.ongoing = stream.ongoing(snapshot)  # the next save goes on
+                self._unfinished.ongoing = stream.ongoing()  # the next save goes on
                 raise
             except ObjectNotFound as exc:
                 log.info("the upload to %r is gone; sending all again: %s", key, exc)

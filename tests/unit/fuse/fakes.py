@@ -31,6 +31,7 @@ class FakeContent:
         self.is_dirty = base is None
         self.is_streaming = False
         self.target: object = None
+        self.appender_syncs: list[bool] = []
         self.read_error: Exception | None = None
 
     @property
@@ -46,6 +47,9 @@ class FakeContent:
         self.data.extend(bytes(max(0, offset - len(self.data))))
         self.data[offset : offset + len(data)] = data
         self.is_dirty = True
+
+    def note_appender(self, *, is_synced: bool) -> None:
+        self.appender_syncs.append(is_synced)
 
     async def truncate(self, size: int) -> None:
         del self.data[size:]

@@ -112,6 +112,20 @@ async def test_appends_go_to_the_end(tree: FakeTree, handles: Handles) -> None:
     assert handles.file(number).content.size == 5004
 
 
+async def test_a_content_hears_who_appends(tree: FakeTree, handles: Handles) -> None:
+    number = await handles.open(tree.add(2, "log"), os.O_WRONLY | os.O_APPEND)
+    other = await handles.open(tree.add(3, "f"), os.O_WRONLY)
+    await handles.flush(number)
+    for handle in (number, other):
+        await handles.write(handle, 0, b"line")
+        await handles.sync(handle)
+        await handles.write(handle, 4, b"line")
+        await handles.flush(handle)
+    log, file = handles.file(number).content, handles.file(other).content
+    assert log.appender_syncs == [True, False]  # type: ignore[attr-defined]
+    assert file.appender_syncs == []  # type: ignore[attr-defined]
+
+
 async def test_close_saves_what_a_writer_may_have_written(tree: FakeTree, handles: Handles) -> None:
     node = tree.add(2, "f")
     reader = await handles.open(node, os.O_RDONLY)

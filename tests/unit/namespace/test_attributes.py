@@ -169,3 +169,16 @@ def test_special_types() -> None:
 def test_defaults_from_masks() -> None:
     assert Defaults.from_masks(0, 0, 0o022) == Defaults(0, 0, 0o644, 0o755)
     assert Defaults.from_masks(0, 0, 0o022, fmask=0o077) == Defaults(0, 0, 0o600, 0o755)
+
+
+@pytest.mark.parametrize("is_appendable", [True, False])
+@pytest.mark.parametrize("age_s", [-5, 5])
+def test_what_grew_is_as_new_as_its_last_append(is_appendable: bool, age_s: int) -> None:
+    written_s = 1_700_000_000
+    metadata = {"mtime": f"{written_s}.5", "ctime": f"{written_s}.5", "atime": "7"}
+    modified_ns = (written_s - age_s) * 10**9
+    info = ObjectInfo("log", 9, Version("v"), modified_ns, metadata, is_appendable=is_appendable)
+    found = from_metadata(info, Defaults(1, 1), is_directory=False)
+    own_ns = written_s * 10**9 + 500_000_000
+    expected = max(own_ns, modified_ns) if is_appendable else own_ns
+    assert (found.mtime_ns, found.ctime_ns, found.atime_ns) == (expected, expected, 7 * 10**9)

@@ -54,6 +54,12 @@ class NotingStore(MemoryStore):
         await self._note("write", key)
         return await super().write(key, body, attributes, precondition)
 
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
+        await self._note("append", key)
+        return await super().append(key, position, body, attributes)
+
     async def copy(
         self,
         source: str,
@@ -120,12 +126,25 @@ class FakeBytes:
         self.is_dirty = True
 
     async def save(
-        self, key: str, attributes: ObjectAttributes, precondition: Precondition | None
+        self,
+        key: str,
+        attributes: ObjectAttributes,
+        precondition: Precondition | None,
+        *,
+        may_append: bool = False,
     ) -> Saved:
         sent = self.began or attributes
+        if may_append and self.base is not None and self.base.is_appendable:
+            return await self._grow(key, self.base)
         info = await self._store.write(key, BytesBody(bytes(self.data)), sent, precondition)
         self.base, self.is_dirty, self.began = info, False, None
         return Saved(info, sent)
+
+    async def _grow(self, key: str, old: ObjectInfo) -> Saved:
+        body = BytesBody(bytes(self.data[old.size :]))
+        info = await self._store.append(key, old.size, body)
+        self.base, self.is_dirty = info, False
+        return Saved(info, ObjectAttributes(info.metadata or {}, info.content_type))
 
     async def fetch_all(self) -> None:
         assert self.base is not None
@@ -135,6 +154,11 @@ class FakeBytes:
             self.base.key, 0, len(buffer), sink, if_version=self.base.version
         )
         self.data, self.is_fetched = buffer, True
+
+    async def has_grown_to(self, found: ObjectInfo) -> bool:
+        buffer = bytearray(found.size)
+        await self._store.read_range(found.key, 0, found.size, MemorySink(buffer))
+        return found.is_appendable and self.data.startswith(buffer)
 
     def rebased(self, info: ObjectInfo) -> None:
         self.base = info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,23 @@ async def test_an_object_that_became_an_ordinary_one_is_not_overwritten(
     assert await store.bytes_of("log") == b"ONE\n"
 
 
+async def test_an_append_of_ours_of_which_nobody_heard_is_known_again(
+    store: AppendingStore, cache: PageCache
+) -> None:
+    content = await log_file(cache)
+    await content.write(4, b"two\nthree\n")
+    assert not await content.has_grown_to(await store.stat("log"))
+    ours = await store.append("log", 4, BytesBody(b"two\n"))
+    assert await content.has_grown_to(ours)
+    content.rebased(ours)
+    saved = await content.save("log", LATER, Precondition(ours.version), may_append=True)
+    assert not content.is_dirty
+    assert await store.bytes_of("log") == b"one\ntwo\nthree\n"
+    others = await store.append("other", 0, BytesBody(b"one\ntwo\nTHREE\n"))
+    assert not await content.has_grown_to(replace(others, key="other"))
+    assert saved.info.size == 14
+
+
 @pytest.mark.parametrize("change", ["edit", "truncate", "attributes"])
 async def test_other_changes_make_it_an_ordinary_object(
     store: AppendingStore, cache: PageCache, change: str
@@ -235,3 +253,4 @@ def test_what_is_there_grows_where_only_its_end_is_new(
     may_grow = policy != "never" and is_appendable and not is_edited and added
     found = Growth(policy).position(extents, base, HERE, STORE)
     assert found == (10 if may_grow else None)
+    assert Growth(policy).position(extents, base, None, STORE) is None
