@@ -221,7 +221,6 @@ class Content:
 
         Raises: NoSpace, CacheDirectoryError.
         """
-        await self._own_upload()
         while True:
             base = self._base
             image = await take(self._pages, base.info if base else None)
@@ -259,14 +258,6 @@ class Content:
             return await has_same_bytes(grown.read, self.read, start, found.size)
         finally:
             grown.retire()
-
-    async def _own_upload(self) -> None:
-        """Have the next mount know that an upload under way is of this file."""
-        ongoing = self._unfinished.ongoing
-        if self._stream is not None:
-            await self._stream.own(self.record)
-        elif ongoing is not None:
-            await self._shared.sender.uploads.owned(ongoing, self.record)
 
     def rebased(self, info: ObjectInfo) -> None:
         """Note that the bytes of the base are now at this key and version (rename, attributes)."""
@@ -365,7 +356,7 @@ class Content:
             try:
                 info = await stream.finish(snapshot, precondition)
             except Transient:
-                self._unfinished.ongoing = stream.ongoing()  # the next save goes on
+                self._unfinished.ongoing = stream.ongoing(snapshot)  # the next save goes on
                 raise
             except ObjectNotFound as exc:
                 log.info("the upload to %r is gone; sending all again: %s", key, exc)
