@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class Restorable(Protocol):
     """Where restored contents come from; `pagecache.cache.PageCache` is one."""
 
-    async def restore(self, image: Image) -> Content:
-        """Return the content that an earlier mount left unsaved."""
+    async def restore(self, image: Image, record: int | None = None) -> Content:
+        """Return the content that an earlier mount left unsaved, as `record` in its journal."""
 
 
 _State = tuple[int, int]
@@ -69,13 +69,15 @@ class Keeper:
 
     async def _keep(self, node: Node) -> None:
         content = cast("Content | None", node.content)
+        number = node.record or self._journal.new_number()
+        if content is not None:
+            content.record = number  # an upload under way is the next mount's to go on with
         image = await content.image() if content is not None else Image(0, (), None, b"", None)
         # ATOMIC: from the image to the record nothing is written, renamed or saved.
         if not _needs_record(node):
             return
-        if node.record is None:
-            node.record = self._journal.new_number()
-        record, state = self._record(node, node.record, image), _state_of(node)
+        node.record = number
+        record, state = self._record(node, number, image), _state_of(node)
         await self._journal.put_file(record)
         self._kept[record.number] = state
         if not _needs_record(node):
@@ -190,7 +192,7 @@ async def _leave(journal: Journal, record: FileRecord, failure: BucketfsError) -
 
 async def _restored(record: FileRecord, tree: Tree, pages: Restorable) -> Node:
     image = Image(record.size, record.ranges, record.spill, record.data, record.base)
-    content = await pages.restore(image)
+    content = await pages.restore(image, record.number)
     file = UnsavedFile(
         record=record.number,
         key=record.key,

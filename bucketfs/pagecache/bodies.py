@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import trio
 
 from bucketfs.pagecache.spill import SpillFile
 
@@ -62,6 +65,18 @@ class SourcesBody:
                     yield source.file.read(source.start + done, count)
             else:
                 yield source
+
+
+async def md5_of(body: SourcesBody) -> bytes:
+    """Return the MD5 of a body's bytes; reads them in a thread. Raises: CacheDirectoryError."""
+    return await trio.to_thread.run_sync(_md5_of, body)
+
+
+def _md5_of(body: SourcesBody) -> bytes:
+    digest = hashlib.md5(usedforsecurity=False)
+    for piece in body:
+        digest.update(piece)
+    return digest.digest()
 
 
 def _length(source: Source) -> int:

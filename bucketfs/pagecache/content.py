@@ -116,9 +116,7 @@ class Content:
     @property
     def streamed_attributes(self) -> ObjectAttributes | None:
         """What stands beside the object that an upload under way would make."""
-        if self._stream is not None:
-            return self._stream.attributes
-        return self._unfinished.attributes
+        return (self._stream or self._unfinished).attributes
 
     @property
     def dirty_bytes(self) -> int:
@@ -221,6 +219,9 @@ class Content:
 
         Raises: NoSpace, CacheDirectoryError.
         """
+        if self._stream is not None:
+            await self._stream.own(self.record)
+        await self._shared.sender.uploads.owned(self._unfinished.ongoing, self.record)
         while True:
             base = self._base
             image = await take(self._pages, base.info if base else None)
@@ -356,7 +357,7 @@ class Content:
             try:
                 info = await stream.finish(snapshot, precondition)
             except Transient:
-                self._unfinished.ongoing = stream.ongoing(snapshot)  # the next save goes on
+                self._unfinished.ongoing = stream.ongoing()  # the next save goes on
                 raise
             except ObjectNotFound as exc:
                 log.info("the upload to %r is gone; sending all again: %s", key, exc)

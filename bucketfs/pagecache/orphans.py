@@ -13,12 +13,17 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+import trio
+
 from bucketfs.errors import BucketfsError, NotSupported
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.records import UploadRecord
 from bucketfs.storage.interface import ObjectAttributes, ObjectStore, PendingUpload, UploadLister
 
 log = logging.getLogger(__name__)
+
+PATIENCE_S = 60.0
+"""What is old already can wait until a mount that has just begun has done what it was asked."""
 
 
 def needed_uploads(journal: Journal) -> Mapping[int, UploadRecord]:
@@ -47,21 +52,27 @@ class Orphans:
         """
         await self._abort_own(self._own)
         if after_s > 0:
-            await self._abort_others(time.time_ns() - int(after_s * 1e9))
+            before_ns = time.time_ns() - int(after_s * 1e9)
+            await trio.sleep(PATIENCE_S)
+            await self._abort_others(before_ns)
 
     async def _abort_own(self, uploads: Sequence[UploadRecord]) -> None:
         for record in uploads:
             try:
-                upload = await self._store.resume_upload(
-                    record.key, record.upload_id, record.attributes
-                )
-                await upload.abort()
-            except NotSupported as exc:
-                log.debug("an upload to %r ended with its process: %s", record.key, exc)
+                await self._abort_one(record)
+                await self._journal.drop_upload(record.upload_id)
             except BucketfsError as exc:
                 log.warning("an abandoned upload to %r stays: %s", record.key, exc)
-                continue
-            await self._journal.drop_upload(record.upload_id)
+
+    async def _abort_one(self, record: UploadRecord) -> None:
+        try:
+            upload = await self._store.resume_upload(
+                record.key, record.upload_id, record.attributes
+            )
+        except NotSupported as exc:
+            log.debug("an upload to %r ended with its process: %s", record.key, exc)
+        else:
+            await upload.abort()
 
     async def _abort_others(self, before_ns: int) -> None:
         known = {upload.upload_id for upload in self._journal.uploads}

@@ -329,10 +329,7 @@ class MultipartSave:
         sender, upload, snapshot = self._sender, ongoing.upload, self._snapshot
         ongoing.was_checked = False  # whoever goes on after a failure has to ask
         try:
-            if ongoing.file_number != snapshot.file_number:
-                ongoing.file_number = snapshot.file_number
-                key, attributes = ongoing.key, ongoing.attributes
-                await sender.uploads.begun(upload, key, attributes, ongoing.file_number)
+            await sender.uploads.owned(ongoing, snapshot.file_number)
             missing = [span for span in self._how.parts if ongoing.good(span) is None]
             await sender.send_parts(upload, missing, snapshot, ongoing.note)
             parts = [ongoing.parts[span.number][1] for span in self._how.parts]

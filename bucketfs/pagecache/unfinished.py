@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bucketfs.errors import NotSupported, ObjectNotFound
-from bucketfs.pagecache.bodies import SourcesBody
+from bucketfs.pagecache.bodies import SourcesBody, md5_of
 from bucketfs.pagecache.extents import Ranges
 from bucketfs.pagecache.plans import CopyPart, Multipart, UploadPart
 from bucketfs.pagecache.records import PartRecord, UploadRecord
-from bucketfs.pagecache.upload_log import md5_of
 from bucketfs.storage.interface import ObjectAttributes, ObjectStore, Part, Upload
 
 log = logging.getLogger(__name__)

@@ -7,17 +7,15 @@ since uploads are what makes room on it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 
-import trio
-
 from bucketfs.errors import CacheDirectoryError, NoSpace
-from bucketfs.pagecache.bodies import SourcesBody
+from bucketfs.pagecache.bodies import SourcesBody, md5_of
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.plans import UploadPart
 from bucketfs.pagecache.records import PartRecord
+from bucketfs.pagecache.unfinished import Ongoing
 from bucketfs.storage.interface import ObjectAttributes, Part, Upload
 
 log = logging.getLogger(__name__)
@@ -41,6 +39,12 @@ class UploadLog:
             except (NoSpace, CacheDirectoryError) as exc:
                 log.warning("a crash would leave parts of %r in the bucket: %s", key, exc)
 
+    async def owned(self, ongoing: Ongoing | None, number: int | None) -> None:
+        """Note of which file an upload is, if that is not noted already."""
+        if ongoing is not None and number is not None and ongoing.file_number != number:
+            ongoing.file_number = number
+            await self.begun(ongoing.upload, ongoing.key, ongoing.attributes, number)
+
     async def sent(self, upload: Upload, span: UploadPart, part: Part, body: SourcesBody) -> None:
         """Note a part and the MD5 of its bytes: its tag, where that is one, else it is made here.
 
@@ -62,15 +66,3 @@ class UploadLog:
                 await self.journal.drop_upload(upload.upload_id)
             except CacheDirectoryError as exc:
                 log.info("the next mount will look for an upload that is over: %s", exc)
-
-
-async def md5_of(body: SourcesBody) -> bytes:
-    """Return the MD5 of a body's bytes; reads them in a thread. Raises: CacheDirectoryError."""
-    return await trio.to_thread.run_sync(_md5_of, body)
-
-
-def _md5_of(body: SourcesBody) -> bytes:
-    digest = hashlib.md5(usedforsecurity=False)
-    for piece in body:
-        digest.update(piece)
-    return digest.digest()

@@ -49,6 +49,7 @@ class Stream:
         self._parts: dict[int, Part] = {}
         self._touches: Counter[int] = Counter()
         self._upload: Upload | None = None
+        self._file_number: int | None = None
         self._has_failed = False
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -115,9 +116,7 @@ class Stream:
         """
         assert self._upload is not None, "finish comes after has_begun"
         sender, upload = self._sender, self._upload
-        if snapshot.file_number is not None:
-            number = snapshot.file_number
-            await sender.uploads.begun(upload, self.key, self.attributes, number)
+        await self.own(snapshot.file_number)
         grid = sender.grid
         missing = []
         for number in range(1, grid.count(snapshot.size) + 1):
@@ -128,7 +127,14 @@ class Stream:
         parts = [self._parts[number] for number in sorted(self._parts)]
         return await sender.commit(upload, parts, precondition)
 
-    def ongoing(self, snapshot: Snapshot) -> Ongoing:
+    async def own(self, number: int | None) -> None:
+        """Have the journal know of which file the upload is, where there is one already."""
+        if self._upload is not None:
+            ongoing = self.ongoing()
+            await self._sender.uploads.owned(ongoing, number)
+            self._file_number = ongoing.file_number
+
+    def ongoing(self) -> Ongoing:
         """Return the upload as one that the next save may go on with, after `finish` failed."""
         assert self._upload is not None, "it comes after has_begun"
         span = self._sender.grid.span
@@ -136,7 +142,7 @@ class Stream:
             self._upload,
             self.key,
             self.attributes,
-            snapshot.file_number,
+            self._file_number,
             {number: (span(number)[0], part) for number, part in self._parts.items()},
             was_checked=False,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from bucketfs.errors import AccessDenied
 from bucketfs.pagecache.journal import Journal
@@ -100,7 +101,7 @@ async def test_what_is_saved_meanwhile_is_not_aborted(store: MemoryStore, tmp_pa
 
 
 async def test_others_are_aborted_only_when_they_are_old(
-    store: MemoryStore, clock: Clock, tmp_path: Path
+    store: MemoryStore, clock: Clock, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     ages_days = {"old": 8, "young": 6, "future": -9}
     uploads = {}
@@ -118,7 +119,7 @@ async def test_others_are_aborted_only_when_they_are_old(
 
 
 async def test_an_old_one_that_a_file_needs_stays(
-    store: MemoryStore, clock: Clock, tmp_path: Path
+    store: MemoryStore, clock: Clock, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     clock.now_ns = NOW_NS - 30 * DAY_NS
     upload = await begun(store, "k1")
@@ -140,7 +141,7 @@ class Refusing(DecoratedStore):
 
 
 async def test_who_may_not_list_aborts_nothing(
-    store: MemoryStore, clock: Clock, tmp_path: Path
+    store: MemoryStore, clock: Clock, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     clock.now_ns = NOW_NS - 30 * DAY_NS
     upload = await begun(store, "k")

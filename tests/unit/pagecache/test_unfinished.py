@@ -341,6 +341,24 @@ async def test_the_next_mount_goes_on_with_an_upload(
     assert Journal.read(tmp_path).uploads == ()
 
 
+@pytest.mark.parametrize("is_streaming", [False, True])
+async def test_an_upload_under_way_becomes_the_files_when_it_is_kept(
+    store: CountingStore, tmp_path: Path, is_streaming: bool
+) -> None:
+    """A save fails first and is kept then: the upload must not look like nobody's."""
+    async with mounted(store, tmp_path) as (cache, journal):
+        if is_streaming:
+            content = cache.create()
+            content.target = FixedTarget()
+            await content.write(0, pattern())
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        else:
+            content = await failed_save(cache, store, 3)
+        assert [item.file_number for item in Journal.read(tmp_path).uploads] == [None]
+        record = await kept(content, journal)
+        assert [item.file_number for item in Journal.read(tmp_path).uploads] == [record.number]
+
+
 async def test_the_next_mount_sends_again_what_is_other_bytes_now(
     store: CountingStore, tmp_path: Path
 ) -> None:
