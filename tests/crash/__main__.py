@@ -12,6 +12,9 @@ from pathlib import Path
 from tests.crash.campaign import DEFAULT, WRITEBACK, Campaign, Score
 from tests.crash.report import Rows, with_rows
 from tests.crash.stores import SERVERS, bucket_of
+from tests.crash.storm import Storm
+from tests.faults.proxy import faulty
+from tests.faults.weather import LIES, PASSING, Weather
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -21,6 +24,8 @@ def main() -> int:
     arguments = parsed()
     modes = [DEFAULT, WRITEBACK] if arguments.mode == "both" else [arguments.mode]
     stores = arguments.store.split(",")
+    if arguments.faults:
+        return stormed(stores, arguments)
     pairs = [(store, mode) for store in stores for mode in modes]
     scores: list[Score] = []
     for place, (store, mode) in enumerate(pairs):
@@ -48,12 +53,39 @@ def rows(scores: Sequence[Score]) -> Rows:
     }
 
 
+def stormed(stores: Sequence[str], arguments: argparse.Namespace) -> int:
+    """Run the fault campaigns instead; 1 where something was wrong."""
+    found: dict[tuple[str, str], Sequence[object]] = {}
+    is_wrong = False
+    for store in stores:
+        for name, faults in {"passing": PASSING, "passing and lies": LIES}.items():
+            folder = Path(tempfile.mkdtemp(prefix="bucketfs-storm.", dir=arguments.dir))
+            with SERVERS[store](folder) as server, faulty(server.endpoint) as proxy:
+                weather = Weather(arguments.seed, faults=faults)
+                bucket = bucket_of(server, proxy.url)
+                storm = Storm(bucket, folder, seed=arguments.seed, proxy=proxy, weather=weather)
+                score = storm.run(arguments.faults)
+                failed = f"{weather.met.total()} of {len(proxy.seen)}"
+            today = time.strftime("%Y-%m-%d")
+            wrong, longest = len(score.problems), f"{score.longest_s:.0f} s"
+            found[store, name] = (score.acknowledged, failed, wrong, longest, today, score.seed)
+            told = dict(weather.met)
+            print(f"{store} {name}: {found[store, name]} {told}", *score.problems, sep="\n  ")
+            is_wrong |= bool(score.problems)
+    if arguments.write_docs:
+        DOCUMENT.write_text(with_rows(DOCUMENT.read_text(), "## Faults", found))
+    return int(is_wrong)
+
+
 def parsed() -> argparse.Namespace:
     """Return what argv asks for."""
     parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="in all (200)")
     parser.add_argument("--mode", choices=[DEFAULT, WRITEBACK, "both"], default="both")
     parser.add_argument("--store", default=",".join(SERVERS), help=f"of {','.join(SERVERS)}")
+    parser.add_argument(
+        "--faults", type=int, default=0, help="no kills: so many rounds of failing requests"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write-docs", action="store_true", help="into docs/reliability.md")
     parser.add_argument("--dir", type=Path, help="scratch folder; kept")

@@ -26,6 +26,8 @@ from tests.crash.world import MODE, Operation, World, content
 
 SHARED = "shared"
 SHARED_LOG = "shared/log"
+WRONG = "wrong"
+"""Told instead of an errno: a call showed what is not so."""
 SLOTS = 3
 FILES = 12
 LARGEST = 20 << 20
@@ -48,6 +50,8 @@ WEIGHTS = {
     "chmod": 3,
     "sync_directory": 1,
     "line": 3,
+    "read": 5,
+    "list": 2,
 }
 
 
@@ -167,6 +171,13 @@ class Chooser:
     def _line(self, world: World) -> Operation | None:
         return {"number": world.lines}
 
+    def _read(self, world: World) -> Operation | None:
+        path = self._path(world)
+        return None if path is None else {"path": path}
+
+    def _list(self, world: World) -> Operation | None:
+        return {"path": self._chance.choice(sorted(world.directories))}
+
 
 class Hands:
     """Makes the calls."""
@@ -176,10 +187,10 @@ class Hands:
         self._number = number
         self._descriptors: dict[int, int] = {}
 
-    def carry_out(self, operation: Operation) -> None:
-        """Make one call. Raises: OSError."""
+    def carry_out(self, operation: Operation) -> object:
+        """Make one call; return what it showed, if it shows something. Raises: OSError."""
         arguments = {name: value for name, value in operation.items() if name != "do"}
-        getattr(self, f"_{operation['do']}")(**arguments)
+        return getattr(self, f"_{operation['do']}")(**arguments)
 
     def _create(self, slot: int, path: str) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -242,6 +253,23 @@ class Hands:
         finally:
             os.close(descriptor)
 
+    def _read(self, path: str) -> bytes:
+        return (self._top / path).read_bytes()
+
+    def _list(self, path: str) -> list[str]:
+        return sorted(os.listdir(self._top / path))
+
+
+def must_show(world: World, operation: Operation) -> object:
+    """Return what a call that shows something must show its own process."""
+    path = operation.get("path", "")
+    if operation["do"] == "read":
+        return world.files[path].now.data
+    if operation["do"] == "list":
+        known = [*world.files, *world.directories]
+        return sorted(name[len(path) + 1 :] for name in known if name.rpartition("/")[0] == path)
+    return None
+
 
 def operations(world: World, number: int, seed: int, seconds: float) -> Iterator[Operation]:
     """Yield calls until the time is over, then those that close what is open."""
@@ -263,7 +291,8 @@ def work(folder: Path, number: int, seed: int, seconds: float, kill: tuple[int, 
         os.write(log, json.dumps(operation).encode() + b"\n")
         name, began_s = None, time.monotonic()
         try:
-            hands.carry_out(operation)
+            if hands.carry_out(operation) != must_show(world, operation):
+                name = WRONG
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "unknown")
         if kill_pid and operation["do"] in PROMISES and name is None:

@@ -180,6 +180,11 @@ class World:
     def _sync_directory(self, path: str) -> None:
         """Nothing that was not acknowledged before."""
 
+    def _read(self, path: str) -> None:
+        """Nothing: it only looks."""
+
+    _list = _read
+
     def _line(self, number: int) -> None:
         self.lines = number + 1
 

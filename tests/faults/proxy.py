@@ -30,7 +30,7 @@ ANSWERS = {"403": DENIED, "500": INTERNAL, "503": SLOW_DOWN}
 
 INTERNAL_JSON = b'{"code":"InternalError","message":"Oh","requestId":"none"}'
 
-LATE_S = 3.0
+LATE_S = 5.0
 
 SKIPPED = ("connection", "transfer-encoding", "content-length")
 
