@@ -2,7 +2,8 @@
 
 The name goes at once. An open handle may still need bytes that only the object has: those are
 fetched before the DELETE where they are few, else the DELETE waits for the last close and the key
-is hidden meanwhile (`Dentries.hidden`).
+is hidden meanwhile (`Dentries.hidden`). It is a job, so that the next mount deletes it should this
+one die.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bucketfs.errors import (
     IsADirectory,
     NotADirectory,
 )
+from bucketfs.namespace import jobs
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_node, hold_places, place_of
 from bucketfs.namespace.nodes import Node, key_of, prefix_of, walk
@@ -157,6 +159,10 @@ class Removal:
         await self._saver.settle(key)
         if content is not None and node.opens and content.base is not None:
             if content.base.size > FETCH_LIMIT_BYTES:
+                details = {"key": key, "version": content.base.version}
+                number = await self._saver.jobs.begin(jobs.DELETE, details)
+                # ATOMIC: the key is hidden, and what hides it is known
+                self._dentries.delete_jobs[key] = number
                 self._dentries.hidden[key] = node
                 node.has_deferred_delete = True
                 has_object = False

@@ -2,17 +2,15 @@
 
 A file is one copy that carries the new ctime (or a native move). A directory is every key below it,
 in parallel; the old tree stays whole until all copies are there, and inodes stay what they were.
+Either is a job of the journal, so that after a crash one of the names has everything.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import chain
-
-import trio
+import json
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 from bucketfs.errors import (
     DirectoryNotEmpty,
@@ -21,9 +19,8 @@ from bucketfs.errors import (
     InvalidOperation,
     IsADirectory,
     NotADirectory,
-    StorageError,
 )
-from bucketfs.namespace import keys
+from bucketfs.namespace import jobs
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places
@@ -31,13 +28,11 @@ from bucketfs.namespace.nodes import Node, is_below, key_of, prefix_of, walk
 from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.removal import Removal, removed_places
 from bucketfs.namespace.saving import Saver
+from bucketfs.namespace.transfer import TreeTransfer
 from bucketfs.storage.interface import ABSENT, ObjectInfo, ObjectStore, Precondition
 
 NOREPLACE = 1
 EXCHANGE = 2
-
-_UNDO_S = 60.0
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -51,19 +46,6 @@ class _Move:
     former_parent: Node
     former_name: str
     is_exclusive: bool
-
-
-@dataclass(slots=True)
-class _Transfer:
-    """What a directory's rename has done so far: old keys, the old and the new object of each."""
-
-    old_prefix: str
-    new_prefix: str
-    done: dict[str, tuple[ObjectInfo, ObjectInfo]] = field(default_factory=dict)
-
-    def new_key(self, old_key: str) -> str:
-        """Return where an object goes."""
-        return self.new_prefix + old_key[len(self.old_prefix) :]
 
 
 class Renamer:
@@ -177,15 +159,39 @@ class Renamer:
             await self._saver.save_held(source)
         former = source.attributes
         renamed = replace(former, ctime_ns=self._saver.now_ns())
-        info = await self._transfer_file(move, old_key, new_key, renamed)
-        if source.content is not None:
-            source.content.rebased(info)
-        source.attributes = replace(source.attributes, ctime_ns=renamed.ctime_ns)
-        self._rename_node(move)
-        # A native move takes the metadata along as it is: the new ctime is known here only.
-        stored = former if self._store.capabilities.move else renamed
-        self._saver.note_stored(source, info, stored)
-        await self._saver.kept.moved([], move.target)
+        async with self._file_job(move, old_key, new_key, renamed) as job:
+            job.is_settled = True  # who sees an error decides what happens to either name
+            info = await self._transfer_file(move, old_key, new_key, renamed)
+            if source.content is not None:
+                source.content.rebased(info)
+            source.attributes = replace(source.attributes, ctime_ns=renamed.ctime_ns)
+            self._rename_node(move)
+            # A native move takes the metadata along as it is: the new ctime is known here only.
+            stored = former if self._store.capabilities.move else renamed
+            self._saver.note_stored(source, info, stored)
+            await self._saver.kept.moved([], move.target)
+
+    def _file_job(
+        self, move: _Move, old_key: str, new_key: str, renamed: Attributes
+    ) -> AbstractAsyncContextManager[jobs.Job]:
+        """Have the next mount delete the old object should this one die when it has the copy.
+
+        Not durable: a commit of the journal would cost as much as a request, and after a power cut
+        in that very moment both names are there whole. A native move is one step; it is noted only
+        where the file that it replaces is in the journal.
+        """
+        source, target = move.source, move.target
+        is_native = self._store.capabilities.move
+        if is_native and (target is None or target.record is None):
+            return jobs.journalled(jobs.NothingLogged(), jobs.RENAME_FILE, {})
+        wanted = None if is_native else self._saver.stored_attributes(source, renamed, move.name)
+        details = {
+            "old": old_key,
+            "new": new_key,
+            "version": source.info.version if source.info is not None else "",
+            "metadata": json.dumps(None if wanted is None else dict(wanted.metadata)),
+        }
+        return jobs.journalled(self._saver.jobs, jobs.RENAME_FILE, details, is_durable=False)
 
     async def _rename_unsaved(self, move: _Move, old_key: str) -> None:
         """Rename a file that only this mount has; its save will replace the target's object."""
@@ -256,36 +262,63 @@ class Renamer:
         source, target = move.source, move.target
         if target is not None:
             await self._removal.check_empty(target)
-        transfer = _Transfer(prefix_of(source), self._new_key(move))
-        await self._removal.settle_below(transfer.old_prefix)
-        await self._saver.settle(transfer.new_prefix.rstrip("/"))
+        old_prefix, new_prefix = prefix_of(source), self._new_key(move)
+        transfer = TreeTransfer(self._store, old_prefix, new_prefix, concurrency=self._concurrency)
+        await self._removal.settle_below(old_prefix)
+        await self._saver.settle(new_prefix.rstrip("/"))
         await self._save_below(source)
-        try:
-            await self._transfer_tree(source, transfer)
-            stored = replace(source.attributes, ctime_ns=self._saver.now_ns())
-            marker = await self._write_new_marker(source, stored, transfer)
-        except BaseException:
-            await self._undo(transfer)
-            raise
+        await transfer.check_keys(key_of(node) for node in walk(source) if node.is_new)
+        details = {
+            "old": old_prefix,
+            "new": new_prefix,
+            "phase": jobs.MOVING if self._store.capabilities.move else jobs.COPYING,
+            "replaces": "" if target is None else "1",
+        }
+        async with jobs.journalled(self._saver.jobs, jobs.RENAME_DIRECTORY, details) as job:
+            try:
+                await transfer.copy_all()
+                stored = replace(source.attributes, ctime_ns=self._saver.now_ns())
+                transfer.has_new_marker = target is None
+                marker = await self._write_new_marker(source, stored, transfer)
+                await job.update(phase=jobs.DELETING, newest_ns=str(transfer.newest_ns))
+            except BaseException:
+                job.is_settled = await transfer.undo()
+                raise
+            self._take_new_names(move, transfer, marker, stored)
+            await self._end_old_tree(move, transfer)
+
+    def _take_new_names(
+        self, move: _Move, transfer: TreeTransfer, marker: ObjectInfo, stored: Attributes
+    ) -> None:
+        """Show a tree under its new name, of which the bucket has everything."""
         # ATOMIC: from the last copy to the new names no look-up sees half of it
+        source = move.source
         for node in walk(source):
-            old, new = transfer.done.get(key_of(node), (None, None))
+            copied = transfer.done.get(key_of(node))
             # Another version than the node's is the file of others: it must not pass for its bytes.
-            if old is None or new is None or node.info is None or node.info.version != old.version:
+            if copied is None or node.info is None or node.info.version != copied.old_version:
                 continue
-            node.info = new
+            node.info = replace(
+                node.info,
+                key=transfer.new_key(key_of(node)),
+                version=copied.version,
+                modified_ns=copied.modified_ns,
+                is_appendable=copied.is_appendable,
+            )
             if node.content is not None:
-                node.content.rebased(new)
+                node.content.rebased(node.info)
         source.attributes = replace(source.attributes, ctime_ns=stored.ctime_ns)
         self._rename_node(move)
         self._dentries.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
         self._saver.note_stored(source, marker, stored)
+
+    async def _end_old_tree(self, move: _Move, transfer: TreeTransfer) -> None:
+        """Delete the old objects; until the last one is gone the bucket shows the old name."""
         finder, prefix = self._dentries.finder, prefix_of(move.former_parent)
-        # Until its last object is deleted the bucket still shows the old name.
         finder.removed(prefix, move.former_name, is_deferred=True)
         try:
-            await self._saver.kept.moved(list(walk(source)))
-            await self._delete_old(transfer)
+            await self._saver.kept.moved(list(walk(move.source)))
+            await transfer.delete_old()
         finally:
             finder.removed(prefix_of(move.former_parent), move.former_name)
 
@@ -299,39 +332,8 @@ class Renamer:
 
         await for_each([n for n in walk(directory) if n.is_dirty], save, limit=self._concurrency)
 
-    async def _transfer_tree(self, directory: Node, transfer: _Transfer) -> None:
-        """Copy (or move) everything below the old prefix but its marker. Raises: NameTooLong."""
-        is_native = self._store.capabilities.move
-
-        async def transfer_one(old: ObjectInfo) -> None:
-            new_key = transfer.new_key(old.key)
-            if is_native:
-                info = await self._store.move(old.key, new_key)
-            else:
-                info = await self._store.copy(old.key, new_key, source_version=old.version)
-            transfer.done[old.key] = old, info
-
-        pages = await self._list_all(transfer.old_prefix)
-        unsaved = [key_of(node) for node in walk(directory) if node.is_new]
-        for key in (*unsaved, *(info.key for info in chain.from_iterable(pages))):
-            keys.check_key(transfer.new_key(key), self._store.capabilities.max_key)
-        for objects in pages:
-            rest = [info for info in objects if info.key != transfer.old_prefix]
-            await for_each(rest, transfer_one, limit=self._concurrency)
-
-    async def _list_all(self, prefix: str) -> list[Sequence[ObjectInfo]]:
-        """List a whole tree before anything in it moves."""
-        pages: list[Sequence[ObjectInfo]] = []
-        marker: str | None = None
-        while True:
-            page = await self._store.list_page(prefix, "", marker)
-            pages.append(page.objects)
-            marker = page.next_marker
-            if marker is None:
-                return pages
-
     async def _write_new_marker(
-        self, source: Node, stored: Attributes, transfer: _Transfer
+        self, source: Node, stored: Attributes, transfer: TreeTransfer
     ) -> ObjectInfo:
         attributes = self._saver.stored_attributes(source, stored)
         if source.info is not None and source.info.size > 0:
@@ -339,35 +341,6 @@ class Renamer:
                 transfer.old_prefix, transfer.new_prefix, attributes=attributes
             )
         return await self._saver.write_empty(transfer.new_prefix, attributes)
-
-    async def _delete_old(self, transfer: _Transfer) -> None:
-        old_keys = [transfer.old_prefix]
-        if not self._store.capabilities.move:
-            old_keys = [*transfer.done, transfer.old_prefix]
-        failures = await self._store.delete_many(old_keys)
-        for key, failure in failures.items():
-            raise StorageError(
-                f"the directory was renamed, but {len(failures)} old objects are left: {failure}",
-                key=key,
-                operation="rename",
-            ) from failure
-
-    async def _undo(self, transfer: _Transfer) -> None:
-        """Take back what a failed or cancelled rename has done; what fails is left and logged."""
-        with trio.move_on_after(_UNDO_S, shield=True) as scope:
-            try:
-                if not self._store.capabilities.move:
-                    await self._store.delete_many([new.key for _, new in transfer.done.values()])
-                    return
-
-                async def move_back(old_key: str) -> None:
-                    await self._store.move(transfer.new_key(old_key), old_key)
-
-                await for_each(list(transfer.done), move_back, limit=self._concurrency)
-            except StorageError as exc:
-                _log.error("remains of a failed rename at %r: %s", transfer.new_prefix, exc)
-        if scope.cancelled_caught:
-            _log.error("remains of a failed rename at %r: took too long", transfer.new_prefix)
 
     def _new_key(self, move: _Move) -> str:
         """Spell the key at the new name. Raises: NameTooLong."""

@@ -20,6 +20,7 @@ from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, t
 from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
 from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.gate import KeyGate, hold_node
+from bucketfs.namespace.jobs import JobLog, NothingLogged
 from bucketfs.namespace.kept import KeptFiles, NothingKept
 from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of, times_of
 from bucketfs.storage.interface import (
@@ -56,11 +57,13 @@ class Saver:
         clock_ns: Callable[[], int],
         is_read_only: bool = False,
         kept: KeptFiles | None = None,
+        jobs: JobLog | None = None,
         conflict: str = FAIL,
     ) -> None:
         self._conflict = conflict
         self._host = socket.gethostname()
         self.kept = kept or NothingKept()
+        self.jobs = jobs or NothingLogged()
         self.store = store
         self.dentries = dentries
         self.gate = gate
@@ -138,6 +141,9 @@ class Saver:
         node.has_deferred_delete = False
         if node.parent is not None:
             self.dentries.finder.removed(prefix_of(node.parent), node.name)
+        number = self.dentries.delete_jobs.pop(key, None)
+        if number is not None:
+            await self.jobs.end(number)
 
     async def make_marker(self, directory: Node) -> None:
         """Make an implicit directory a real one, so that it outlives its last entry."""

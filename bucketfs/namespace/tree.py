@@ -15,11 +15,13 @@ from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.gate import KeyGate
+from bucketfs.namespace.jobs import JobLog
 from bucketfs.namespace.kept import KeptFiles
 from bucketfs.namespace.links import Links
 from bucketfs.namespace.nodes import Inode, Inodes, Node
 from bucketfs.namespace.removal import Removal
 from bucketfs.namespace.rename import Renamer
+from bucketfs.namespace.replaying import Replayer
 from bucketfs.namespace.restoring import Restorer
 from bucketfs.namespace.saving import Saver
 from bucketfs.namespace.setattr import Changer
@@ -51,6 +53,7 @@ class Tree:
     - `await save(node)` everything of the node is in the bucket afterwards
     - `stored_attributes(node) -> ObjectAttributes` what an upload that begins now sends
     - `opened(node, is_writer=...)`; `await closed(node, is_writer=...)`
+    - `await replay(kind, details) -> Outcome` a job that an earlier mount has left half done
     - `restore(unsaved, content) -> Node` before the mount answers
     - `xattrs.get/set/list/remove`
     """
@@ -67,12 +70,14 @@ class Tree:
         concurrency: int = 16,
         clock_ns: Callable[[], int] = time.time_ns,
         kept: KeptFiles | None = None,
+        jobs: JobLog | None = None,
         conflict: str = FAIL,
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
         max_key = store.capabilities.max_key
         dentries = Dentries(finder, self.inodes, ttl_s=ttl_s, max_key_bytes=max_key)
+        self.replay = Replayer(store, gate, concurrency=concurrency).replay
         saver = Saver(
             store,
             dentries,
@@ -80,26 +85,26 @@ class Tree:
             clock_ns=clock_ns,
             is_read_only=is_read_only,
             kept=kept,
+            jobs=jobs,
             conflict=conflict,
         )
         self.restore = Restorer(self.inodes, defaults).restore
         removal = Removal(store, dentries, saver)
         entries = Entries(dentries, saver, has_acl=has_acl)
-        self._show_names(dentries, entries, removal, Links(store, entries))
+        self._show_names(dentries, saver, entries, removal, Links(store, entries))
         self.rename = Renamer(store, dentries, saver, removal, concurrency=concurrency).rename
         changer = Changer(saver, has_acl=has_acl)
         self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)
-        self.change = changer.change
-        self.touched = changer.touched
+        self.change, self.touched = changer.change, changer.touched
         self._saver = saver
         self._removal = removal
-        self.stored_attributes = saver.stored_attributes
-        self.own_object = saver.own_object
 
     def _show_names(
-        self, dentries: Dentries, entries: Entries, removal: Removal, links: Links
+        self, dentries: Dentries, saver: Saver, entries: Entries, removal: Removal, links: Links
     ) -> None:
         """Give the operations on names to the outside."""
+        self.stored_attributes = saver.stored_attributes
+        self.own_object = saver.own_object
         self.lookup = dentries.lookup
         self.refresh = dentries.refresh
         self.doubt = dentries.doubt

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bucketfs.pagecache.group_commit import GroupCommit
@@ -108,6 +109,9 @@ class Journal:
         sql = "UPDATE files SET key = ? WHERE number = ?"
         changes = [(sql, (encode_key(key), number)) for number, key in keys.items()]
         await self._commits.commit(*changes, is_durable=True)
+        for number, key in keys.items():
+            if number in self._files:
+                self._files[number] = replace(self._files[number], key=key)
 
     async def set_attributes(self, number: int, attributes: ObjectAttributes) -> None:
         """Set what is to stand beside a file's bytes."""
@@ -150,11 +154,13 @@ class Journal:
             is_durable=False,
         )
 
-    async def put_job(self, kind: str, details: Mapping[str, str]) -> int:
-        """Remember a job; return its number."""
+    async def put_job(
+        self, kind: str, details: Mapping[str, str], *, is_durable: bool = True
+    ) -> int:
+        """Remember a job; return its number. `is_durable`: it survives a power cut too."""
         number = self.new_number()
         change = ("INSERT INTO jobs VALUES (?, ?, ?)", (number, kind, encode_details(details)))
-        await self._commits.commit(change, is_durable=True)
+        await self._commits.commit(change, is_durable=is_durable)
         return number
 
     async def update_job(self, number: int, details: Mapping[str, str]) -> None:

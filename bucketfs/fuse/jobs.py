@@ -1,0 +1,104 @@
+"""Jobs in the journal: what a mount began in the bucket and the next one must bring to an end.
+
+Here the names' jobs and the bytes' journal meet, as files do in `keeping`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+import trio
+
+from bucketfs.errors import CacheDirectoryError, NoSpace, StorageError
+from bucketfs.namespace.replaying import Outcome
+from bucketfs.pagecache.journal import Journal
+from bucketfs.pagecache.records import JobRecord
+
+log = logging.getLogger(__name__)
+
+RETRY_INTERVAL_S = 30.0
+
+Replay = Callable[[str, Mapping[str, str]], Awaitable[Outcome]]
+"""Brings one job to an end; `namespace.replaying.Replayer.replay` is one."""
+
+
+class JournalledJobs:
+    """The `JobLog` of a mount, and the one that replays what is left of earlier ones."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._under_way: dict[int, JobRecord] = {}
+        self._left = {record.number: record for record in journal.jobs}
+
+    @property
+    def left(self) -> tuple[JobRecord, ...]:
+        """The jobs that nobody works on and that are not done, oldest first."""
+        return tuple(record for _, record in sorted(self._left.items()))
+
+    async def begin(self, kind: str, details: Mapping[str, str], *, is_durable: bool = True) -> int:
+        """Remember a job. A journal that cannot be written is no reason not to begin."""
+        try:
+            number = await self._journal.put_job(kind, details, is_durable=is_durable)
+        except (NoSpace, CacheDirectoryError) as exc:
+            log.warning("a %s is not safe from a crash of this mount: %s", kind, exc)
+            return self._journal.new_number()
+        self._under_way[number] = JobRecord(number, kind, details)
+        return number
+
+    async def update(self, number: int, details: Mapping[str, str]) -> None:
+        """Set how far a job is. Raises: NoSpace, CacheDirectoryError."""
+        record = self._under_way.get(number)
+        if record is not None:
+            await self._journal.update_job(number, details)
+            self._under_way[number] = replace(record, details=dict(details))
+
+    async def end(self, number: int) -> None:
+        """Forget a job."""
+        if self._under_way.pop(number, None) is not None:
+            await self._journal.drop_job(number)
+
+    def leave(self, number: int) -> None:
+        """Have a job replayed, soon or by the next mount."""
+        record = self._under_way.pop(number, None)
+        if record is not None:
+            self._left[number] = record
+
+    async def replay_left(self, replay: Replay, *, is_first: bool = False) -> None:
+        """Bring every job that is left to an end; one that fails stays, with a WARNING.
+
+        `is_first`: nothing was restored from the journal yet, so that its files follow the renames.
+        """
+        for record in self.left:
+            try:
+                outcome = await replay(record.kind, record.details)
+                if is_first:
+                    await self._carry_over(outcome)
+                await self._journal.drop_job(record.number)
+            except (KeyError, ValueError) as exc:
+                log.warning("a job stays in the journal, another version made it: %r", exc)
+            except (StorageError, NoSpace, CacheDirectoryError) as exc:
+                log.warning("a %s of an earlier mount is not done yet: %s", record.kind, exc)
+            else:
+                del self._left[record.number]
+
+    async def retry_for_ever(self, replay: Replay) -> None:
+        """Replay now and then what is left, until cancelled."""
+        while True:
+            await trio.sleep(RETRY_INTERVAL_S)
+            await self.replay_left(replay)
+
+    async def _carry_over(self, outcome: Outcome) -> None:
+        """Let the journal's unsaved files follow what became of their names."""
+        files = self._journal.files
+        if outcome.moved is not None:
+            old, new = outcome.moved
+            below = [record for record in files if record.key.startswith(old)]
+            moved = {record.number: new + record.key[len(old) :] for record in below}
+            if moved:
+                await self._journal.rekey(moved)
+        if outcome.replaced is not None:
+            gone = [record.number for record in files if record.key == outcome.replaced]
+            if gone:
+                await self._journal.drop_files(gone)
