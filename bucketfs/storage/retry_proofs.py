@@ -20,7 +20,13 @@ _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 async def is_our_write(found: ObjectInfo, body: Body, attributes: ObjectAttributes) -> bool:
-    """Say whether `found` is surely `body` with `attributes`; reads the body in a thread."""
+    """Say whether `found` is surely `body` with `attributes`; reads the body in a thread.
+
+    A bare marker passes for ours: some servers keep no metadata of one, and there are no bytes in
+    it that taking it for ours could lose.
+    """
+    if found.key.endswith("/") and not (found.size or body.size or found.metadata):
+        return True
     if found.size != body.size or not _has_attributes(found, attributes):
         return False
     if _MD5.fullmatch(found.version):
