@@ -113,6 +113,8 @@ async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: tr
         )
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
+        abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
+        pages.use_journal(journal, abort_after_s)
         layers = build(settings, store, pages, journal, nursery)
         if not settings.is_read_only:
             await layers.restore()

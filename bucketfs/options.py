@@ -138,7 +138,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "payload",
         "payload",
-        f"sign the bytes that are uploaded: {_one_of(PAYLOADS)}",
+        f"sign the uploaded bytes: {_one_of(PAYLOADS)}",
         parse_text,
         "HOW",
     ),
@@ -170,6 +170,13 @@ OPTIONS: tuple[Option, ...] = (
         parse_duration,
         "SECONDS",
     ),
+    Option(
+        "abort_uploads_after",
+        "abort_uploads_after_s",
+        "abort uploads that nobody finished (default: 7d; 0: never)",
+        parse_duration,
+        "AGE",
+    ),
     Option("writeback", "is_write_back", "a close waits for this machine's disk, not the bucket"),
     Option(
         "append",
@@ -181,14 +188,14 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "conflict",
         "conflict",
-        f"others changed a file meanwhile: {_one_of(CONFLICTS)}",
+        f"others changed a file as well: {_one_of(CONFLICTS)}",
         parse_text,
         "HOW",
     ),
     Option(
         "attributes",
         "attributes_policy",
-        f"how types are proved in listings: {_one_of(ATTRIBUTES_POLICIES)}",
+        f"how listings prove types: {_one_of(ATTRIBUTES_POLICIES)}",
         parse_text,
         "HOW",
     ),

@@ -90,6 +90,7 @@ class MountSettings:
     part_size: int = 8 * MIB
     concurrency: int = 16
     timeout_s: float = 60.0
+    abort_uploads_after_s: float = 7 * 86_400.0
     is_write_back: bool = False
     append: str = "auto"
     conflict: str = "fail"

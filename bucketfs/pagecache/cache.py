@@ -18,7 +18,7 @@ from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.folder import CacheFolder
 from bucketfs.pagecache.images import Image, restore
 from bucketfs.pagecache.journal import Journal
-from bucketfs.pagecache.orphans import needed_uploads
+from bucketfs.pagecache.orphans import Orphans, needed_uploads
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.planner import Grid
 from bucketfs.pagecache.records import UploadRecord
@@ -79,10 +79,16 @@ class PageCache:
         """Return the content of a new file: empty, and dirty until its first save."""
         return self._content(None, None)
 
-    def use_journal(self, journal: Journal) -> None:
-        """Have uploads written down in `journal` from now on, and go on with those in it."""
+    def use_journal(self, journal: Journal, abort_after_s: float | None = None) -> None:
+        """Have uploads written down in `journal` from now on, and go on with those in it.
+
+        `abort_after_s` (None: nothing is aborted): see `orphans.Orphans.abort`.
+        """
         self._shared.sender.uploads.journal = journal
         self._begun = needed_uploads(journal)
+        if abort_after_s is not None:
+            orphans = Orphans(self._shared.sender.store, journal)
+            self._shared.nursery.start_soon(orphans.abort, abort_after_s)
 
     async def restore(self, image: Image, record: int | None = None) -> Content:
         """Return the content that an earlier mount of this cache folder left unsaved.
