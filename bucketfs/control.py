@@ -1,13 +1,20 @@
-"""The control socket of a mount: how `bucketfs umount` asks it what is left and to save it.
+"""The control socket of a mount: how commands ask it what is left, and have it saved.
 
 The server runs in the mount process, the client in a person's command. Both find the socket from
 the mount point alone: its name is a hash of the resolved path, in a folder that only this user can
-enter. The protocol is one JSON object a line: the client sends `{"command": ...}` and the server
-answers with one or more objects.
+enter; beside it stands a note of where the mount's cache folder is, which outlives a killed mount.
+The protocol is one JSON object a line: the client sends `{"command": ...}` and the server answers
+with one or more objects.
 
     status   one report
-    drain    reports while everything is saved; the last one has "failed": [what and why, ...]
-    watch    reports until the mount process ends; the last one has "exit_status": N
+    pending  what is not in the bucket: objects with "files", the last one with "is_last"
+    sync     saves what is at and below the names in "path": reports; the last one has "failed"
+    drain    lets no changes in and saves everything: reports; the last one has "failed". Changes
+             are let in again when the client goes away. "is_last": what failed is not tried again
+             when the mount ends
+    watch    reports until the mount process ends; the last one has "exit_status"
+
+Reports have "dirty_files" and "dirty_bytes"; "failed" are objects with path, reason and is_kept.
 """
 
 from __future__ import annotations
@@ -19,10 +26,11 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -36,7 +44,30 @@ Report = Mapping[str, Any]
 REPORT_INTERVAL_S = 0.25
 ANSWER_TIMEOUT_S = 30.0
 """A live mount sends a report far more often than this, whatever it is waiting for."""
-_LONGEST_COMMAND_BYTES = 4096
+QUICK_TIMEOUT_S = 10.0
+"""For questions that need no request: a process that is alive answers them from memory."""
+_LONGEST_COMMAND_BYTES = 1 << 16
+"""A path may have 4 KiB, each byte of which JSON may write as six."""
+_FILES_AT_ONCE = 256
+
+
+class Served(Protocol):
+    """The mount, as its control socket sees it; `mount.Mounted` is one."""
+
+    def report(self, path: Sequence[str] = ()) -> Report:
+        """Return one report; what is left is counted at and below a path (its names)."""
+
+    def pending(self) -> Sequence[Report]:
+        """Return what is not in the bucket, one object a file."""
+
+    async def save(self, path: Sequence[str] = ()) -> Sequence[Report]:
+        """Save what is at and below a path; return what could not be saved."""
+
+    def ending(self) -> AbstractContextManager[None]:
+        """Let no changes in for the time of the block."""
+
+    def hurry(self, is_hurried: bool) -> None:
+        """Try nothing again at the end of the mount, or do."""
 
 
 def runtime_folder() -> Path:
@@ -62,27 +93,42 @@ def runtime_folder() -> Path:
 
 def socket_path(mountpoint: Path) -> Path:
     """Return where the control socket of `mountpoint` (absolute, resolved) is or would be."""
-    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
-    return runtime_folder() / f"{digest}.sock"
+    return runtime_folder() / f"{_digest(mountpoint)}.sock"
+
+
+def cache_folder_of(mountpoint: Path) -> Path | None:
+    """Return the cache folder of the mount that is, or died, at `mountpoint`; None: not known.
+
+    A mount that ended with everything in the bucket leaves no trace.
+    """
+    try:
+        note = json.loads(_note_path(mountpoint).read_text("utf-8"))
+        return Path(note["cache_folder"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        log.debug("the note of %s cannot be read: %s", mountpoint, exc)
+        return None
+
+
+def _note_path(mountpoint: Path) -> Path:
+    return runtime_folder() / f"{_digest(mountpoint)}.json"
+
+
+def _digest(mountpoint: Path) -> str:
+    return hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
 
 
 class ControlServer:
-    """Answers on the control socket of one mount.
+    """Answers on the control socket of one mount."""
 
-    `report` is asked for each report, `drain` saves everything and returns what it could not save.
-    """
-
-    def __init__(
-        self,
-        mountpoint: Path,
-        report: Callable[[], Report],
-        drain: Callable[[], Awaitable[Sequence[str]]],
-    ) -> None:
+    def __init__(self, mountpoint: Path, served: Served, cache_folder: Path) -> None:
         self._path = socket_path(mountpoint)
-        self._report = report
-        self._drain = drain
+        self._note = _note_path(mountpoint)
+        self._cache_folder = cache_folder
+        self._served = served
         self._finished = trio.Event()
-        self._exit_status = 0
+        self._exit_status: int | None = None
         self._watching = 0
         self._watchers_told = trio.Event()
 
@@ -94,11 +140,15 @@ class ControlServer:
         await listener.bind(os.fspath(self._path))
         self._path.chmod(0o600)
         listener.listen(16)
+        note = {"cache_folder": os.fspath(self._cache_folder), "pid": os.getpid()}
+        self._note.write_text(json.dumps(note), "utf-8")
         try:
             task_status.started()
             await trio.serve_listeners(self._answer, [trio.SocketListener(listener)])
         finally:
             self._path.unlink(missing_ok=True)
+            if self._exit_status == 0:
+                self._note.unlink(missing_ok=True)
 
     async def finish(self, exit_status: int) -> None:
         """Tell those who watch how the mount ended, and wait (shortly) until they know."""
@@ -126,41 +176,65 @@ class ControlServer:
 
     async def _obey(self, line: bytes, stream: trio.SocketStream) -> None:
         try:
-            command = json.loads(line).get("command")
-        except (ValueError, AttributeError):
-            command = None
+            asked = json.loads(line)
+            command, path = asked.get("command"), [str(name) for name in asked.get("path", ())]
+        except (ValueError, AttributeError, TypeError):
+            asked, command, path = {}, None, []
         if command == "status":
-            await _send(stream, self._report())
+            await _send(stream, self._served.report())
+        elif command == "pending":
+            await self._send_pending(stream)
+        elif command == "sync":
+            await self._send_saving(stream, path)
         elif command == "drain":
-            await self._send_drain(stream)
+            await self._send_drain(stream, bool(asked.get("is_last")))
         elif command == "watch":
             await self._send_watch(stream)
         else:
             await _send(stream, {"error": "unknown command"})
 
-    async def _send_drain(self, stream: trio.SocketStream) -> None:
-        failed: list[str] = []
+    async def _send_pending(self, stream: trio.SocketStream) -> None:
+        files = self._served.pending()
+        for start in range(0, len(files), _FILES_AT_ONCE):
+            some = [dict(file) for file in files[start : start + _FILES_AT_ONCE]]
+            await _send(stream, {"files": some, "is_last": False})
+        await _send(stream, {"files": [], "is_last": True})
+
+    async def _send_drain(self, stream: trio.SocketStream, is_last: bool) -> None:
+        with self._served.ending():
+            await self._send_saving(stream, [])
+            if is_last:
+                self._served.hurry(True)
+            try:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.receive_some()  # nothing comes: until the client goes away
+            finally:
+                if is_last:
+                    self._served.hurry(False)
+
+    async def _send_saving(self, stream: trio.SocketStream, path: Sequence[str]) -> None:
+        failed: list[Report] = []
         done = trio.Event()
 
-        async def drain() -> None:
-            failed.extend(await self._drain())
+        async def save() -> None:
+            failed.extend(await self._served.save(path))
             done.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(drain)
+            nursery.start_soon(save)
             while not done.is_set():
                 # A client that went away must not stop the saving that it asked for.
                 with contextlib.suppress(trio.BrokenResourceError):
-                    await _send(stream, self._report())
+                    await _send(stream, self._served.report(path))
                 with trio.move_on_after(REPORT_INTERVAL_S):
                     await done.wait()
-        await _send(stream, {**self._report(), "failed": failed})
+        await _send(stream, {**self._served.report(path), "failed": [*map(dict, failed)]})
 
     async def _send_watch(self, stream: trio.SocketStream) -> None:
         self._watching += 1
         try:
             while not self._finished.is_set():
-                await _send(stream, self._report())
+                await _send(stream, self._served.report())
                 with trio.move_on_after(REPORT_INTERVAL_S):
                     await self._finished.wait()
             await _send(stream, {"exit_status": self._exit_status})
@@ -184,12 +258,32 @@ class ControlClient:
             return False
 
     def status(self) -> Report:
-        """Return one report. Raises: OSError where no mount process listens."""
-        return next(self._ask("status"))
+        """Return one report. Raises: OSError where no mount process listens, or none answers."""
+        return next(self._ask("status", timeout_s=QUICK_TIMEOUT_S))
 
-    def drain(self) -> Iterator[Report]:
-        """Have everything saved; yield reports, the last with "failed". Raises: OSError."""
-        return self._ask("drain")
+    def pending(self) -> list[Report]:
+        """Return what is not in the bucket, one object a file. Raises: OSError."""
+        files: list[Report] = []
+        for answer in self._ask("pending", timeout_s=QUICK_TIMEOUT_S):
+            files += answer["files"]
+            if answer["is_last"]:
+                return files
+        raise ConnectionResetError("the mount process ended while it was answering")
+
+    def sync(self, path: Sequence[str] = ()) -> Iterator[Report]:
+        """Have what is at and below a path saved; yield reports, the last with "failed".
+
+        `path` are the names that lead there from the mount point. Raises: OSError.
+        """
+        return self._ask("sync", path=list(path))
+
+    def drain(self, *, is_last: bool = False) -> Iterator[Report]:
+        """Have everything saved; yield reports, one of them, after which none comes, with "failed".
+
+        No changes are let in until the iterator is closed (or the mount ends). `is_last`: what
+        failed is not tried again when the mount ends. Raises: OSError.
+        """
+        return self._ask("drain", is_last=is_last)
 
     def watch(self) -> Iterator[Report]:
         """Yield reports until the process ends, the last with "exit_status". Raises: OSError.
@@ -198,12 +292,15 @@ class ControlClient:
         """
         return self._ask("watch")
 
-    def _ask(self, command: str) -> Iterator[Report]:
+    def _ask(
+        self, command: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: object
+    ) -> Iterator[Report]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.settimeout(timeout_s)
             connection.connect(os.fspath(self._path))
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            asked = {"command": command, **arguments}
+            connection.sendall(json.dumps(asked).encode() + b"\n")
         except OSError:
             connection.close()
             raise

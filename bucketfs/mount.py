@@ -10,8 +10,8 @@ import contextlib
 import ctypes
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
@@ -21,12 +21,20 @@ from bucketfs import __version__
 from bucketfs.control import ControlServer, Report
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.boundary import InFlightTable, unwrapped
+from bucketfs.fuse.door import Door
 from bucketfs.fuse.draining import Drainer
 from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
 from bucketfs.fuse.keeping import Keeper, restore
 from bucketfs.fuse.operations import Operations
-from bucketfs.fuse.session import Session, check_mountpoint, end_on_signal, mount_options
+from bucketfs.fuse.pending import Pending
+from bucketfs.fuse.session import (
+    Session,
+    Supervisor,
+    check_mountpoint,
+    end_on_signal,
+    mount_options,
+)
 from bucketfs.fuse.writeback import WriteBack
 from bucketfs.namespace.attributes import Defaults
 from bucketfs.namespace.finder import AttributesPolicy, Finder
@@ -40,9 +48,6 @@ from bucketfs.storage.opening import StoreOptions, open_store
 
 log = logging.getLogger(__name__)
 
-FINAL_ROUNDS = 3
-"""How often the end of the mount tries to save what failed; each try has the store's retries."""
-PAUSE_BETWEEN_ROUNDS_S = 2.0
 CLOSING_S = 10.0
 _M_ARENA_MAX = -8
 """mallopt(3) of glibc."""
@@ -51,17 +56,21 @@ _ARENAS = 2
 each thread, since bytes received by one thread are freed by another."""
 
 
-async def run_mount(settings: MountSettings, ready: Callable[[], None]) -> int:
+async def run_mount(
+    settings: MountSettings, ready: Callable[[], None], notify_socket: str | None = None
+) -> int:
     """Mount, call `ready` once the mount answers, serve until it is unmounted; return exit status.
 
     0: everything is in the bucket; 1: something could not be saved (the log names it).
+    `notify_socket`: where a service manager listens, see sd_notify(3).
     Raises: BucketfsError before `ready`, where the mount could not begin.
     """
     _bound_arenas()
     status = 1
     try:
         async with trio.open_nursery() as nursery:
-            status = await _mount(settings, ready, nursery)
+            supervisor = Supervisor(notify_socket)
+            status = await _mount(settings, ready, supervisor, nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise unwrapped(group) from None
@@ -82,6 +91,7 @@ class Layers:
     in_flight: InFlightTable
     handles: Handles
     drainer: Drainer
+    pending: Pending
     pages: PageCache
     tree: Tree
     journal: Journal
@@ -90,11 +100,53 @@ class Layers:
 
     async def restore(self) -> None:
         """Put what an earlier mount left unsaved back into the tree, to be saved soon."""
+        records = {record.number: record for record in self.journal.files}
         for node in await restore(self.journal, self.tree, self.pages):
+            if node.record in records:
+                self.pending.restored(node, records[node.record])
             self.durability.closed(node)
 
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start what goes on as long as the mount lives."""
+        nursery.start_soon(self.in_flight.sweep_for_ever)
+        nursery.start_soon(self.drainer.retry_for_ever)
+        if self.later is not None:
+            nursery.start_soon(self.later.run, self.durability)
 
-async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: trio.Nursery) -> int:
+
+class Mounted:
+    """A mount as its control socket sees it; a `control.Served`."""
+
+    def __init__(self, settings: MountSettings, layers: Layers) -> None:
+        self._settings = settings
+        self._layers = layers
+        self.hurry = layers.drainer.hurry
+        self.ending = layers.drainer.door.shut
+
+    def report(self, path: Sequence[str] = ()) -> Report:
+        """Return what the mount says of itself; what is left is that at and below a path."""
+        return report(self._settings, self._layers, path)
+
+    def pending(self) -> list[Report]:
+        """Return what is not in the bucket, one object a file."""
+        return [asdict(file) for file in self._layers.pending.files()]
+
+    async def save(self, path: Sequence[str] = ()) -> list[Report]:
+        """Save what is at and below a path; return what could not be saved."""
+        return [asdict(failure) for failure in await self._layers.drainer.save_all(path)]
+
+    def describe(self) -> str:
+        """Return one line for a service manager."""
+        files, left_bytes = self._layers.drainer.left()
+        return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
+
+
+async def _mount(
+    settings: MountSettings,
+    ready: Callable[[], None],
+    supervisor: Supervisor,
+    nursery: trio.Nursery,
+) -> int:
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
     store = await open_store(settings.url, store_options(settings))
@@ -118,7 +170,7 @@ async def _mount(settings: MountSettings, ready: Callable[[], None], nursery: tr
         layers = build(settings, store, pages, journal, nursery)
         if not settings.is_read_only:
             await layers.restore()
-        return await _serve(settings, layers, ready)
+        return await _serve(settings, layers, ready, supervisor)
     finally:
         with trio.move_on_after(CLOSING_S) as closing:
             closing.shield = True
@@ -143,6 +195,38 @@ def build(
     nursery: trio.Nursery,
 ) -> Layers:
     """Put the layers above the store together."""
+    keeper = Keeper(journal)
+    later = WriteBack(most=settings.concurrency) if settings.is_write_back else None
+    tree = keeper.tree = _names(settings, store, keeper, later, nursery)
+    pending, door = Pending(tree), Door()
+    durability = Durability(tree, keeper, later, pending)
+    handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
+    in_flight = InFlightTable()
+    operations = Operations(
+        tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
+    )
+    return Layers(
+        operations=operations,
+        in_flight=in_flight,
+        handles=handles,
+        drainer=Drainer(pending, durability, door, concurrency=settings.concurrency),
+        pending=pending,
+        pages=pages,
+        tree=tree,
+        journal=journal,
+        durability=durability,
+        later=later,
+    )
+
+
+def _names(
+    settings: MountSettings,
+    store: ObjectStore,
+    keeper: Keeper,
+    later: WriteBack | None,
+    nursery: trio.Nursery,
+) -> Tree:
+    """Return the names of the bucket, which tell `keeper` what becomes of kept files."""
     defaults = Defaults(
         settings.owner_uid, settings.owner_gid, settings.file_mode, settings.directory_mode
     )
@@ -154,8 +238,7 @@ def build(
         concurrency=settings.concurrency,
         nursery=nursery,
     )
-    keeper = Keeper(journal)
-    tree = Tree(
+    return Tree(
         store,
         finder,
         defaults=defaults,
@@ -165,18 +248,16 @@ def build(
         concurrency=settings.concurrency,
         kept=keeper,
         conflict=settings.conflict,
+        later=later.add if later is not None else None,
     )
-    keeper.tree = tree
-    later = WriteBack(most=settings.concurrency) if settings.is_write_back else None
-    durability = Durability(tree, keeper, later)
-    handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
-    in_flight = InFlightTable()
-    operations = Operations(tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl)
-    drainer = Drainer(tree, durability, concurrency=settings.concurrency)
-    return Layers(operations, in_flight, handles, drainer, pages, tree, journal, durability, later)
 
 
-async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], None]) -> int:
+async def _serve(
+    settings: MountSettings,
+    layers: Layers,
+    ready: Callable[[], None],
+    supervisor: Supervisor,
+) -> int:
     """Mount, serve, drain; return the exit status."""
     options = mount_options(
         mask_url(settings.url),
@@ -185,20 +266,17 @@ async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], No
         kernel_options=settings.kernel_options,
     )
     session = Session(layers.operations, settings.mountpoint, options)
-    control = ControlServer(
-        settings.mountpoint, lambda: report(settings, layers), layers.drainer.save_all
-    )
+    mounted = Mounted(settings, layers)
+    control = ControlServer(settings.mountpoint, mounted, settings.cache_folder)
     status = 0
     async with trio.open_nursery() as side:
         await side.start(control.serve)
         session.mount()
         try:
-            side.start_soon(layers.in_flight.sweep_for_ever)
-            side.start_soon(layers.drainer.retry_for_ever)
-            if layers.later is not None:
-                side.start_soon(layers.later.run, layers.durability)
-            side.start_soon(end_on_signal, session, layers.drainer.save_all)
-            side.start_soon(_announce, session, ready)
+            layers.start(side)
+            drainer = layers.drainer
+            side.start_soon(end_on_signal, session, drainer.save_last, drainer.hurry)
+            side.start_soon(_announce, session, ready, supervisor)
             await session.run()
         except Exception:
             # What is unsaved must be saved all the same.
@@ -206,35 +284,25 @@ async def _serve(settings: MountSettings, layers: Layers, ready: Callable[[], No
             status = 1
         finally:
             session.close()
+        side.start_soon(supervisor.hold_off, mounted.describe)
         await layers.handles.close_all()
-        if await _drain_finally(layers.drainer):
+        if await layers.drainer.save_finally():
             status = 1
+            log.error("kept in %s; the next mount saves it", settings.cache_folder)
         await control.finish(status)
         side.cancel_scope.cancel()
     return status
 
 
-async def _announce(session: Session, ready: Callable[[], None]) -> None:
+async def _announce(session: Session, ready: Callable[[], None], supervisor: Supervisor) -> None:
     await session.wait_answering()
     ready()
+    supervisor.tell("READY=1")
 
 
-async def _drain_finally(drainer: Drainer) -> list[str]:
-    """Save everything, with patience; return (and log) what could not be saved."""
-    failed = await drainer.save_all()
-    for _ in range(FINAL_ROUNDS - 1):
-        if not failed:
-            break
-        await trio.sleep(PAUSE_BETWEEN_ROUNDS_S)
-        failed = await drainer.save_all()
-    for line in failed:
-        log.error("not in the bucket: %s", line)
-    return failed
-
-
-def report(settings: MountSettings, layers: Layers) -> Report:
-    """Return what the control socket tells of this mount."""
-    files, left_bytes = layers.drainer.left()
+def report(settings: MountSettings, layers: Layers, path: Sequence[str] = ()) -> Report:
+    """Return what the control socket tells of this mount; what is left at and below a path."""
+    files, left_bytes = layers.drainer.left(path)
     return {
         "pid": os.getpid(),
         "version": __version__,

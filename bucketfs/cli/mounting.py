@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,7 +101,7 @@ def serve(settings: MountSettings, ready: Ready) -> int:
     from bucketfs.mount import run_mount
 
     try:
-        return trio.run(run_mount, settings, ready)
+        return trio.run(run_mount, settings, ready, os.environ.get("NOTIFY_SOCKET"))
     except BaseExceptionGroup as group:
         cause = cause_of(group)
         if isinstance(cause, BucketfsError | OSError | KeyboardInterrupt) and not settings.is_debug:

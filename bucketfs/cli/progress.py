@@ -1,61 +1,104 @@
-"""How saving looks while it goes on: a bar on a terminal, nothing elsewhere."""
+"""How saving looks while it goes on: a bar on a terminal, nothing elsewhere; and how it ended."""
 
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from bucketfs.control import Report
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _QUIET_REPORTS = 2
 """Reports before a bar appears: what is done at once needs none."""
 
 
-def shown_progress(reports: Iterator[Report], verb: str) -> Iterator[Report]:
-    """Yield the reports on, showing on a terminal how much is left of the most that was seen."""
-    if not sys.stderr.isatty():
-        yield from reports
-        return
-    for seen, report in enumerate(reports, start=1):
-        yield report
-        if seen >= _QUIET_REPORTS and int(report.get("dirty_files", 0)):
-            yield from _with_bar(reports, report, verb)
-            return
+def last_of(reports: Iterator[Report], verb: str, last: str) -> Report:
+    """Return the first of `reports` that has the field `last`; {} where they end without one.
+
+    A terminal shows meanwhile how much is left: files, bytes, the rate and the time that it takes.
+    No further report is waited for, and the iterator stays open.
+    """
+    bar: Progress | None = None
+    most = 0
+    try:
+        for seen, report in enumerate(reports):
+            if last in report:
+                return report
+            left = int(report.get("dirty_bytes", 0))
+            most = max(most, left)
+            if bar is None and seen >= _QUIET_REPORTS and report.get("dirty_files"):
+                bar = _new_bar() if sys.stderr.isatty() else None
+            if bar is not None:
+                task = bar.task_ids[0]
+                words = describe_left(report, verb)
+                bar.update(task, description=words, total=max(most, 1), completed=most - left)
+        return {}
+    finally:
+        if bar is not None:
+            bar.stop()
 
 
-def _with_bar(reports: Iterator[Report], first: Report, verb: str) -> Iterator[Report]:
+def _new_bar() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    most = int(first.get("dirty_bytes", 0))
-    progress = Progress(
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
         transient=True,
     )
-    with progress:
-        task = progress.add_task(describe_left(first, verb), total=max(most, 1))
-        for report in reports:
-            left = int(report.get("dirty_bytes", 0))
-            most = max(most, left)
-            description = describe_left(report, verb)
-            progress.update(
-                task, description=description, total=max(most, 1), completed=most - left
-            )
-            yield report
-
-
-def last_of(reports: Iterator[Report], verb: str) -> Report:
-    """Show all of `reports` and return the last one, or an empty one where there is none."""
-    remembered: deque[Report] = deque(shown_progress(reports, verb), maxlen=1)
-    return remembered[0] if remembered else {}
+    bar.add_task("", total=None)
+    bar.start()
+    return bar
 
 
 def describe_left(report: Report, verb: str) -> str:
     """Return what is left, in words: `saving 3 files`."""
-    files = int(report.get("dirty_files", 0))
-    return f"{verb} {files} file{'' if files == 1 else 's'}"
+    return f"{verb} {counted(int(report.get('dirty_files', 0)), 'file')}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 file`, `3 files`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def tell_failed(failed: Sequence[dict[str, Any]]) -> None:
+    """Name each file that could not be saved, one a line."""
+    for failure in failed:
+        place = "" if failure["is_kept"] else " (its bytes are in memory only)"
+        line = f"{failure['path']}: {failure['reason']}{place}"
+        typer.echo(f"bucketfs: not saved: {printable(line)}", err=True)
+
+
+def where_kept(failed: Sequence[dict[str, Any]], cache_folder: object) -> str:
+    """Return, in words, where the bytes are of what could not be saved."""
+    lost = [failure for failure in failed if not failure["is_kept"]]
+    if len(lost) == len(failed):
+        return "nothing of it could be kept on this machine"
+    some = "their bytes" if not lost else "the bytes of the others"
+    return (
+        f"{some} are kept in {cache_folder}: the next mount with this cache folder saves them, "
+        f"`bucketfs recover {cache_folder}` exports them"
+    )
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that no terminal takes for a command."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import typer
 
 from bucketfs.cli.mountpoints import mounted_at
-from bucketfs.cli.progress import last_of
-from bucketfs.control import ControlClient, Report
+from bucketfs.cli.progress import last_of, tell_failed, where_kept
+from bucketfs.control import ControlClient, Report, cache_folder_of
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
 
 UNMOUNT_TIMEOUT_S = 30.0
+CLOSING_S = 2.0
+"""A file that a program has just closed may be open for us a moment longer."""
 
 
 def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
@@ -28,29 +33,63 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
     place = mounted_at(mountpoint)
     client = ControlClient(place)
     try:
-        failed = _drain(client)
+        _wait_until_closed(client, place)
+        draining = cast("Generator[Report]", client.drain(is_last=is_forced))
+        # No changes are let in until it is closed, or the mount is gone.
+        with contextlib.closing(draining):
+            return _drain_and_free(client, draining, place, is_forced=is_forced)
     except TimeoutError as exc:
         raise ConfigurationError(f"the mount process of {place} does not answer") from exc
     except OSError:
-        left = "what it had not saved is in its cache folder"
-        typer.echo(f"bucketfs: error: the process of {place} is gone; {left}", err=True)
+        folder = cache_folder_of(place)
+        left = f"what it had not saved is in {folder or 'its cache folder'}"
+        how = f"the next mount saves it, `bucketfs recover {folder or 'CACHE_DIR'}` exports it"
         _free(place, is_lazy=True)
+        typer.echo(f"bucketfs: error: the process of {place} is gone; {left}: {how}", err=True)
         return 1
-    for line in failed:
-        typer.echo(f"bucketfs: not saved: {line}", err=True)
+
+
+def _wait_until_closed(client: ControlClient, place: Path) -> None:
+    """Refuse a mount with open files, before anything is done to it. Raises: ConfigurationError."""
+    deadline = time.monotonic() + CLOSING_S
+    while open_handles := int(client.status().get("open_handles", 0)):
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f"{place} is busy: open files or directories: {open_handles} "
+                f"(fuser -vm {place} shows who has them)"
+            )
+        time.sleep(0.1)
+
+
+def _drain_and_free(
+    client: ControlClient, draining: Iterator[Report], place: Path, *, is_forced: bool
+) -> int:
+    last = last_of(draining, "saving", "failed")
+    if "failed" not in last:
+        raise ConnectionResetError("the mount process ended while it was saving")
+    failed: list[dict[str, Any]] = last["failed"]
+    tell_failed(failed)
     if failed and not is_forced:
-        hint = f"{place} is still mounted; --force unmounts it and leaves them in the cache"
-        typer.echo(f"bucketfs: error: {len(failed)} could not be saved; {hint}", err=True)
+        hint = f"{place} is still mounted; --force unmounts it"
+        _complain(failed, last, hint)
         return 1
     status = _free_and_wait(client, place)
+    if failed:
+        _complain(failed, last, f"{place} is unmounted")
+    elif status:
+        folder = last.get("cache_folder")
+        typer.echo(
+            f"bucketfs: error: {place} is unmounted, but not everything was saved; "
+            f"`bucketfs recover {folder}` shows what is left",
+            err=True,
+        )
     return 1 if failed or status else 0
 
 
-def _drain(client: ControlClient) -> list[str]:
-    last = last_of(client.drain(), "saving")
-    if "failed" not in last:
-        return ["the mount process ended while it was saving"]
-    return [str(line) for line in last["failed"]]
+def _complain(failed: list[dict[str, Any]], report: Report, state: str) -> None:
+    kept = where_kept(failed, report.get("cache_folder"))
+    text = f"{len(failed)} could not be saved; {state}; {kept}"
+    typer.echo(f"bucketfs: error: {text}", err=True)
 
 
 def _free_and_wait(client: ControlClient, place: Path) -> int:
@@ -61,10 +100,10 @@ def _free_and_wait(client: ControlClient, place: Path) -> int:
         reports = iter(())
     _free(place)
     try:
-        last = last_of(reports, "ending")
+        last = last_of(reports, "ending", "exit_status")
     except OSError as exc:
         raise ConfigurationError(f"unmounted, but the mount process went away: {exc}") from exc
-    return int(last.get("exit_status", 0))
+    return int(last.get("exit_status") or 0)
 
 
 def _free(place: Path, *, is_lazy: bool = False) -> None:

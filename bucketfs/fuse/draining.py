@@ -1,72 +1,186 @@
-"""Draining: what is not in the bucket yet gets there, later or at the end.
+"""Draining: what is not in the bucket yet gets there, later, when a person asks, or at the end.
 
 A file that could not be saved when it was closed keeps its bytes here and is tried again while the
-mount lives, and once more when it ends.
+mount lives, and once more when it ends. While it is being ended the door is shut: no new changes.
 """
 
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import trio
 
-from bucketfs.errors import BucketfsError
+from bucketfs.errors import BucketfsError, Transient
 from bucketfs.fuse.boundary import unwrapped
+from bucketfs.fuse.door import Door
 from bucketfs.fuse.durability import Durability
-from bucketfs.namespace.nodes import Node, key_of
-from bucketfs.namespace.tree import Tree
+from bucketfs.fuse.pending import Pending, path_of, unsaved_bytes
+from bucketfs.namespace.nodes import Node
 
 log = logging.getLogger(__name__)
 
 RETRY_INTERVAL_S = 10.0
+FINAL_ROUNDS = 3
+"""How often the end of the mount tries to save what failed; each try has the store's retries."""
+PAUSE_BETWEEN_ROUNDS_S = 2.0
+UNTRIED = "not tried again: the store does not answer, or nobody waits"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Failure:
+    """A file that could not be saved; `is_kept`: its bytes survive this process, in the journal."""
+
+    path: str
+    reason: str
+    is_kept: bool
+
+    def __str__(self) -> str:
+        where = "kept for the next mount" if self.is_kept else "ONLY IN MEMORY"
+        return f"{self.path}: {self.reason} ({where})"
+
+
+class _Round:
+    """One pass over many files: what failed, and whether the store is away."""
+
+    def __init__(self, width: int) -> None:
+        self.failures: list[Failure] = []
+        self._width = width
+        self._away = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether as many as run at once have failed one after the other for want of the store."""
+        return self._away >= self._width
+
+    def saved(self) -> None:
+        """Note a success."""
+        self._away = 0
+
+    def failed(self, cause: BaseException) -> None:
+        """Note a failure."""
+        self._away = self._away + 1 if isinstance(cause, Transient) else 0
 
 
 class Drainer:
-    """Saves what the tree says is unsaved, some files at a time."""
+    """Saves what is unsaved, some files at a time; `door` is shut while the mount is ended."""
 
-    def __init__(self, tree: Tree, durability: Durability, *, concurrency: int) -> None:
-        self._tree = tree
+    def __init__(
+        self, pending: Pending, durability: Durability, door: Door, *, concurrency: int
+    ) -> None:
+        self.door = door
+        self._pending = pending
         self._durability = durability
-        self._limiter = trio.CapacityLimiter(max(1, concurrency))
+        self._width = max(1, concurrency)
+        self._limiter = trio.CapacityLimiter(self._width)
+        self._rounds_left = FINAL_ROUNDS
+        self._patience: set[trio.CancelScope] = set()
 
-    def left(self) -> tuple[int, int]:
-        """Return how many files are not in the bucket yet (or not out of it), and their bytes."""
-        nodes = self._tree.unsaved()
-        return len(nodes), sum(node.size for node in nodes if not node.is_removed)
+    def left(self, path: Sequence[str] = ()) -> tuple[int, int]:
+        """Return how much is unsaved at and below a path (its names): files, and their bytes.
 
-    async def save_all(self) -> list[str]:
-        """Save everything that is unsaved now; return a line for each file where that failed."""
-        failed: list[str] = []
+        A file counts that is not in the bucket as it is here, or not out of it.
+        """
+        nodes = self._chosen(path)
+        return len(nodes), sum(map(unsaved_bytes, nodes))
+
+    async def save_all(self, path: Sequence[str] = ()) -> list[Failure]:
+        """Save all that is unsaved now at and below a path (its names); return what failed.
+
+        A store that is away is not waited for once more for each file: when as many as run at once
+        have failed for it one after the other, the rest is kept here untried.
+        """
+        this = _Round(self._width)
         async with trio.open_nursery() as nursery:
-            for node in self._tree.unsaved():
-                nursery.start_soon(self._save, node, failed)
-        return sorted(failed)
+            for node in self._chosen(path):
+                nursery.start_soon(self._save, node, this)
+        return sorted(this.failures)
 
-    async def _save(self, node: Node, failed: list[str]) -> None:
-        async with self._limiter:
-            try:
-                await self._durability.save(node)
-            except Exception as exc:
-                # Whatever it is: the other files must still be saved.
-                cause = unwrapped(exc)
-                if not isinstance(cause, BucketfsError):
-                    log.error("saving %s met a bug", path_of(node), exc_info=cause)
-                failed.append(f"{path_of(node)}: {cause}")
+    async def save_last(self) -> None:
+        """Let no more changes in, from now on, and save everything: the mount is about to end."""
+        self.door.shut_for_good()
+        with self._patient():
+            self._rounds_left -= 1
+            await self.save_all()
+
+    def hurry(self, is_hurried: bool = True) -> None:
+        """Send nothing more at the end: what is unsaved then is kept on this machine.
+
+        What `save_last` and `save_finally` are waiting for is given up.
+        """
+        self._rounds_left = 0 if is_hurried else FINAL_ROUNDS
+        self._durability.is_ending = is_hurried
+        for scope in self._patience if is_hurried else ():
+            scope.cancel()
+
+    async def save_finally(self) -> list[Failure]:
+        """Save everything when the kernel is gone, with patience; return (and log) what failed.
+
+        Every file that failed is kept on this machine then, if its disk has the place.
+        """
+        with self._patient():
+            while self._rounds_left > 0:
+                self._rounds_left -= 1
+                if not await self.save_all():
+                    break
+                if self._rounds_left:
+                    await trio.sleep(PAUSE_BETWEEN_ROUNDS_S)
+        failures = []
+        for node in self._pending.nodes():
+            failures.append(await self._kept(node, self._pending.last_error(node) or UNTRIED))
+        for failure in sorted(failures):
+            log.error("not in the bucket: %s", failure)
+        return failures
 
     async def retry_for_ever(self) -> None:
         """Try closed files again that could not be saved, now and then, until cancelled."""
         while True:
             await trio.sleep(RETRY_INTERVAL_S)
-            for node in self._tree.unsaved():
+            this = _Round(self._width)
+            for node in self._pending.nodes():
                 if node.opens or node.busy or node.is_refused:
                     continue  # its close will save it, or only a person can
-                failed: list[str] = []
-                await self._save(node, failed)
-                for line in failed:
-                    log.warning("still not saved: %s", line)
+                await self._save(node, this)
+            for failure in this.failures:
+                log.warning("still not saved: %s", failure)
 
+    @contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Let `hurry` end the block."""
+        with trio.CancelScope() as scope:
+            self._patience.add(scope)
+            try:
+                yield
+            finally:
+                self._patience.discard(scope)
 
-def path_of(node: Node) -> str:
-    """Return a node's path below the mount point, fit for a terminal."""
-    return "/" + os.fsencode(key_of(node)).decode("utf-8", "replace")
+    def _chosen(self, path: Sequence[str]) -> list[Node]:
+        top = self._pending.at(path)
+        return [] if top is None else self._pending.nodes(top)
+
+    async def _save(self, node: Node, this: _Round) -> None:
+        async with self._limiter:
+            if this.is_hopeless:
+                this.failures.append(await self._kept(node, UNTRIED))
+                return
+            try:
+                await self._durability.save(node)
+                this.saved()
+            except Exception as exc:
+                # Whatever it is: the other files must still be saved.
+                cause = unwrapped(exc)
+                this.failed(cause)
+                if not isinstance(cause, BucketfsError):
+                    log.error("saving %s met a bug", path_of(node), exc_info=cause)
+                this.failures.append(await self._kept(node, str(cause)))
+
+    async def _kept(self, node: Node, reason: str) -> Failure:
+        """Return the failure of a file after keeping it on this machine, if that can be."""
+        try:
+            is_kept = await self._durability.keep(node)
+        except BucketfsError as exc:
+            is_kept = False
+            reason = f"{reason}; {exc}"
+        return Failure(path_of(node), reason, is_kept)

@@ -7,6 +7,7 @@ machine's journal has it, and the upload follows; fsync always means the bucket.
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
@@ -30,6 +31,27 @@ class Keeping(Protocol):
         """Keep a file that could not be saved."""
 
 
+class Noting(Protocol):
+    """Where the efforts to save a file are noted for people; `pending.Pending` is one."""
+
+    def closed(self, node: Node) -> None:
+        """Note that a file was closed."""
+
+    def saving(self, node: Node) -> AbstractContextManager[None]:
+        """Note an attempt to save a file, which the block makes."""
+
+
+class NothingNoted:
+    """A `Noting` for those who ask nothing."""
+
+    def closed(self, node: Node) -> None:
+        """Do nothing."""
+
+    def saving(self, node: Node) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
+
 class Later(Protocol):
     """What saves files in the background; `writeback.WriteBack` is one."""
 
@@ -38,17 +60,29 @@ class Later(Protocol):
 
 
 class Durability:
-    """Makes files durable as the mount promises. `later` None: a close waits for the bucket."""
+    """Makes files durable as the mount promises. `later` None: a close waits for the bucket.
 
-    def __init__(self, tree: Tree, keeper: Keeping, later: Later | None = None) -> None:
+    `is_ending`: the mount ends and nobody waits any more, so that a close only keeps the file.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        keeper: Keeping,
+        later: Later | None = None,
+        noted: Noting | None = None,
+    ) -> None:
         self._tree = tree
         self._keeper = keeper
         self._later = later
+        self._noted = noted or NothingNoted()
+        self.is_ending = False
 
     async def save(self, node: Node) -> None:
         """Have everything of a node in the bucket. Raises: as `Tree.save`; then it is kept here."""
         try:
-            await self._tree.save(node)
+            with self._noted.saving(node):
+                await self._tree.save(node)
         except BucketfsError as exc:
             await self._keeper.failed(node, exc)
             raise
@@ -63,7 +97,8 @@ class Durability:
 
         Raises: as `save`. A journal that cannot be written is no error as long as the bucket can.
         """
-        if self._later is None or node.is_refused:
+        self._noted.closed(node)
+        if not self.is_ending and (self._later is None or node.is_refused):
             await self.save(node)
             return
         try:
@@ -72,7 +107,18 @@ class Durability:
             log.warning("the journal cannot keep %r, so its close waits: %s", node.name, exc)
             await self.save(node)
             return
-        self._later.add(node)
+        if self._later is not None:
+            self._later.add(node)
+
+    async def keep(self, node: Node) -> bool:
+        """Have an unsaved file in the journal; tell whether it is one that can be kept there.
+
+        Directories and removals are not. Raises: NoSpace, CacheDirectoryError.
+        """
+        if node.is_directory or not node.is_dirty:
+            return False
+        await self._keeper.keep(node)
+        return True
 
     def closed(self, node: Node) -> None:
         """Note that a handle is gone: what was still open for writing may be saved now."""

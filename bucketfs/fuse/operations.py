@@ -6,6 +6,7 @@ No rule lives here: names are the tree's, bytes are the handles', errnos are the
 from __future__ import annotations
 
 import logging
+import os
 import stat
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ import trio
 from bucketfs.errors import InvalidOperation, IsADirectory, NotADirectory, NotPermitted
 from bucketfs.fuse import replies
 from bucketfs.fuse.boundary import InFlightTable, request
+from bucketfs.fuse.door import Door
 from bucketfs.fuse.handles import Handles
 from bucketfs.namespace.nodes import Caller, Changes, Inode, Node
 from bucketfs.namespace.tree import Tree
@@ -40,8 +42,10 @@ class Operations(pyfuse3.Operations):
         *,
         ttl_s: float,
         has_acl: bool = False,
+        door: Door | None = None,
     ) -> None:
         super().__init__()
+        self._door = door or Door()
         self.enable_acl = has_acl
         self.in_flight = in_flight
         self.initialised = trio.Event()
@@ -82,6 +86,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a file and open it."""
+        self._door.check()
         node = await self._tree.create(self._node(parent_inode), name, mode, _caller(ctx))
         number = self._handles.opened(node, flags)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(number)), self._entry(node)
@@ -95,6 +100,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Make a directory."""
+        self._door.check()
         parent = self._node(parent_inode)
         return self._entry(await self._tree.make_directory(parent, name, mode, _caller(ctx)))
 
@@ -108,6 +114,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Make a special file, or a regular one without opening it."""
+        self._door.check()
         parent = self._node(parent_inode)
         return self._entry(await self._tree.make_node(parent, name, mode, rdev, _caller(ctx)))
 
@@ -120,6 +127,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Make a symbolic link."""
+        self._door.check()
         parent = self._node(parent_inode)
         return self._entry(await self._tree.make_symlink(parent, name, target, _caller(ctx)))
 
@@ -146,6 +154,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> None:
         """Remove a name that is no directory."""
+        self._door.check()
         await self._tree.unlink(self._node(parent_inode), name)
 
     @request
@@ -153,6 +162,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> None:
         """Remove an empty directory."""
+        self._door.check()
         await self._tree.remove_directory(self._node(parent_inode), name)
 
     @request
@@ -166,6 +176,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> None:
         """Give an entry another name."""
+        self._door.check()
         old, new = self._node(parent_inode_old), self._node(parent_inode_new)
         await self._tree.rename(old, name_old, new, name_new, flags)
 
@@ -191,6 +202,7 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         """Change size, mode, owner or times."""
         node = self._node(inode)
+        self._door.check(node)
         if fields.update_size:
             _check_has_bytes(node)
             await self._handles.truncate(node, attr.st_size, fh)
@@ -222,7 +234,9 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> None:
         """Set an extended attribute; pyfuse3 has checked XATTR_CREATE and XATTR_REPLACE."""
-        await self._tree.xattrs.set(self._node(inode), name, value)
+        node = self._node(inode)
+        self._door.check(node)
+        await self._tree.xattrs.set(node, name, value)
 
     @request
     async def listxattr(
@@ -237,7 +251,9 @@ class Operations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> None:
         """Remove an extended attribute."""
-        await self._tree.xattrs.remove(self._node(inode), name)
+        node = self._node(inode)
+        self._door.check(node)
+        await self._tree.xattrs.remove(node, name)
 
     @request
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -253,6 +269,8 @@ class Operations(pyfuse3.Operations):
         """Open a file. The kernel's pages stay: another version would be another inode."""
         node = self._node(inode)
         _check_has_bytes(node)
+        if flags & (os.O_ACCMODE | os.O_TRUNC):
+            self._door.check()
         number = await self._handles.open(node, flags)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(number), keep_cache=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -30,6 +31,9 @@ LEAST_TASKS = 4
 """Idle tasks beyond these end, and with them their request buffer of 1 MiB."""
 MOST_TASKS = 128
 _MOUNT_CHECK_S = 10.0
+EXTENSION_S = 60.0
+"""How much longer a service manager shall wait, from each time that it is told so."""
+EXTENSION_INTERVAL_S = 10.0
 
 
 def mount_options(
@@ -96,6 +100,39 @@ def _check_folder(mountpoint: Path) -> None:
         )
 
 
+class Supervisor:
+    """What started this process as a service, and wants to be told how it is: sd_notify(3).
+
+    `address` is what its NOTIFY_SOCKET says; None: there is none, and nothing is done. A manager
+    that does not listen is no error. Never waits.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+
+    def tell(self, *lines: str) -> None:
+        """Send assignments like `READY=1`."""
+        if not self._address:
+            return
+        # "@" stands for the NUL of an abstract name.
+        address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
+                sender.sendto("\n".join(lines).encode(errors="replace"), address)
+        except OSError as exc:
+            log.debug("the service manager was not told: %s", exc)
+
+    async def hold_off(self, describe: Callable[[], str]) -> None:
+        """Say that this service is stopping, and ask for more time again and again.
+
+        Until cancelled: what is being saved has time limits of its own. `describe`: the status.
+        """
+        extension = f"EXTEND_TIMEOUT_USEC={int(EXTENSION_S * 1e6)}"
+        while True:
+            self.tell("STOPPING=1", extension, f"STATUS={describe()}")
+            await trio.sleep(EXTENSION_INTERVAL_S)
+
+
 class Session:
     """The one connection of this process. Use: `mount`, `run`, `close`."""
 
@@ -103,6 +140,7 @@ class Session:
         self._operations = operations
         self._mountpoint = mountpoint
         self._options = options
+        self._is_running = False
 
     def mount(self) -> None:
         """Mount; requests wait until `run`. Raises: ConfigurationError (libfuse says why)."""
@@ -116,11 +154,16 @@ class Session:
 
     async def run(self) -> None:
         """Serve until the kernel or `stop` ends it; every request begun is answered first."""
-        await pyfuse3.main(min_tasks=LEAST_TASKS, max_tasks=MOST_TASKS)
+        self._is_running = True
+        try:
+            await pyfuse3.main(min_tasks=LEAST_TASKS, max_tasks=MOST_TASKS)
+        finally:
+            self._is_running = False
 
     def stop(self) -> None:
-        """Make `run` return."""
-        pyfuse3.terminate()
+        """Make `run` return, if it is running."""
+        if self._is_running:
+            pyfuse3.terminate()
 
     def close(self) -> None:
         """Unmount if that has not happened yet (lazily: open files do not hinder), and clean up."""
@@ -148,20 +191,27 @@ def tune(entry: mounttable.MountEntry) -> None:
             log.debug("not tuned: %s: %s", path, exc)
 
 
-async def end_on_signal(session: Session, drain: Callable[[], Awaitable[object]]) -> None:
-    """End the session at SIGTERM or SIGINT after `drain`; a second signal does not wait for it."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        received = await anext(signals)
-        log.info("%s: saving what is unsaved, then unmounting", signal.Signals(received).name)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_drain_then_cancel, drain, nursery.cancel_scope)
-            await anext(signals)
-            nursery.cancel_scope.cancel()
-        session.stop()
-
-
-async def _drain_then_cancel(
-    drain: Callable[[], Awaitable[object]], waiting: trio.CancelScope
+async def end_on_signal(
+    session: Session, drain: Callable[[], Awaitable[object]], hurry: Callable[[], object]
 ) -> None:
+    """End the session at SIGTERM or SIGINT after `drain`; each further signal calls `hurry`.
+
+    Runs until cancelled, so that no signal ends the process before everything is kept.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            is_first = True
+            async for received in signals:
+                name = signal.Signals(received).name
+                if is_first:
+                    log.info("%s: saving what is unsaved, then unmounting", name)
+                    nursery.start_soon(_drain_then_stop, session, drain)
+                else:
+                    log.info("%s again: what is unsaved is kept on this machine", name)
+                    hurry()
+                is_first = False
+
+
+async def _drain_then_stop(session: Session, drain: Callable[[], Awaitable[object]]) -> None:
     await drain()
-    waiting.cancel()
+    session.stop()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 
-from bucketfs.control import ControlClient, ControlServer, runtime_folder, socket_path
+from bucketfs.control import (
+    ControlClient,
+    ControlServer,
+    cache_folder_of,
+    runtime_folder,
+    socket_path,
+)
 from bucketfs.errors import ConfigurationError
 
 MOUNTPOINT = Path("/somewhere/mounted")
@@ -29,24 +36,50 @@ class Mount:
 
     def __init__(self) -> None:
         self.left = 3
-        self.failed: list[str] = []
+        self.failed: list[dict[str, Any]] = []
         self.may_save = trio.Event()
+        self.paths: list[list[str]] = []
+        self.files: list[dict[str, Any]] = []
+        self.endings = 0
+        self.ended = trio.Event()
+        self.saved = trio.Event()
+        self.is_hurried = False
 
-    def report(self) -> dict[str, Any]:
+    def report(self, path: Sequence[str] = ()) -> dict[str, Any]:
         return {"pid": os.getpid(), "dirty_files": self.left}
 
-    async def drain(self) -> list[str]:
+    def pending(self) -> list[dict[str, Any]]:
+        return self.files
+
+    async def save(self, path: Sequence[str] = ()) -> list[dict[str, Any]]:
+        self.paths.append(list(path))
         await self.may_save.wait()
         self.left = len(self.failed)
+        self.saved.set()
         return self.failed
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        self.endings += 1
+        try:
+            yield
+        finally:
+            self.endings -= 1
+            self.ended.set()
+
+    def hurry(self, is_hurried: bool) -> None:
+        self.is_hurried = is_hurried
 
 
 async def _serving(mount: Mount, ask: Callable[[ControlServer], Any]) -> None:
-    server = ControlServer(MOUNTPOINT, mount.report, mount.drain)
+    server = ControlServer(MOUNTPOINT, mount, Path("/cache"))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         await ask(server)
         nursery.cancel_scope.cancel()
+
+
+FAILED = {"path": "/a", "reason": "no space", "is_kept": True}
 
 
 async def test_status_is_one_report() -> None:
@@ -67,25 +100,74 @@ async def test_only_the_owner_may_talk() -> None:
     assert not socket_path(MOUNTPOINT).exists()
 
 
-async def test_drain_reports_until_all_is_saved() -> None:
+@pytest.mark.parametrize("is_last", [False, True])
+async def test_drain_reports_until_all_is_saved(is_last: bool) -> None:
     mount = Mount()
-    mount.failed = ["/a: no space"]
+    mount.failed = [FAILED]
 
-    def drain() -> list[Any]:
+    def drain() -> tuple[list[Any], Generator[Any]]:
+        answers = cast("Generator[Any]", ControlClient(MOUNTPOINT).drain(is_last=is_last))
         reports = []
-        for report in ControlClient(MOUNTPOINT).drain():
+        for report in answers:
             reports.append(report)
             trio.from_thread.run_sync(mount.may_save.set)
-        return reports
+            if "failed" in report:
+                break
+        return reports, answers
 
     async def ask(server: ControlServer) -> None:
-        reports = await trio.to_thread.run_sync(drain)
+        reports, answers = await trio.to_thread.run_sync(drain)
         assert "failed" not in reports[0]
         assert reports[0]["dirty_files"] == 3
-        assert reports[-1]["failed"] == ["/a: no space"]
+        assert reports[-1]["failed"] == [FAILED]
         assert reports[-1]["dirty_files"] == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert (mount.endings, mount.is_hurried) == (1, is_last), "until the client goes away"
+        answers.close()
+        await mount.ended.wait()
+        assert not mount.is_hurried
 
     await _serving(mount, ask)
+
+
+async def test_sync_saves_below_a_path_and_goes_on_without_its_client() -> None:
+    mount = Mount()
+
+    def sync() -> None:
+        answers = cast("Generator[Any]", ControlClient(MOUNTPOINT).sync(["d", "\udcff"]))
+        assert next(answers)["dirty_files"] == 3
+        answers.close()
+
+    async def ask(server: ControlServer) -> None:
+        await trio.to_thread.run_sync(sync)
+        mount.may_save.set()
+        await mount.saved.wait()
+        assert (mount.paths, mount.endings) == ([["d", "\udcff"]], 0)
+
+    await _serving(mount, ask)
+
+
+@pytest.mark.parametrize("count", [0, 1, 600])
+async def test_pending_lists_any_number_of_files(count: int) -> None:
+    mount = Mount()
+    mount.files = [{"path": f"/{number}"} for number in range(count)]
+
+    async def ask(server: ControlServer) -> None:
+        assert await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).pending) == mount.files
+
+    await _serving(mount, ask)
+
+
+@pytest.mark.parametrize("exit_status", [None, 0, 1])
+async def test_the_cache_folder_is_known_until_all_is_saved(exit_status: int | None) -> None:
+    async def ask(server: ControlServer) -> None:
+        assert cache_folder_of(MOUNTPOINT) == Path("/cache")
+        if exit_status is not None:
+            await server.finish(exit_status)
+
+    assert cache_folder_of(MOUNTPOINT) is None
+    await _serving(Mount(), ask)
+    assert cache_folder_of(MOUNTPOINT) == (None if exit_status == 0 else Path("/cache"))
 
 
 async def test_watch_tells_the_exit_status() -> None:
@@ -103,7 +185,8 @@ async def test_watch_tells_the_exit_status() -> None:
 async def test_an_unknown_command_is_refused() -> None:
     async def ask(server: ControlServer) -> None:
         stream = await trio.open_unix_socket(str(socket_path(MOUNTPOINT)))
-        for line in (b'{"command": "rm"}\n', b"no json\n", b"[]\n"):
+        bad = b'{"command": "sync", "path": 3}\n'
+        for line in (b'{"command": "rm"}\n', b"no json\n", b"[]\n", bad):
             stream = await trio.open_unix_socket(str(socket_path(MOUNTPOINT)))
             async with stream:
                 await stream.send_all(line)
@@ -125,14 +208,14 @@ async def test_a_left_over_socket_does_not_hinder() -> None:
 async def test_a_bug_in_a_report_does_not_end_the_server() -> None:
     mount = Mount()
 
-    def broken() -> dict[str, Any]:
+    def broken(path: Sequence[str] = ()) -> dict[str, Any]:
         raise ZeroDivisionError("bug")
 
     async def ask(server: ControlServer) -> None:
-        server._report = broken
+        mount.report = broken  # type: ignore[method-assign]
         client = ControlClient(MOUNTPOINT)
         assert await trio.to_thread.run_sync(list, client.watch()) == []
-        server._report = Mount().report
+        mount.report = Mount().report  # type: ignore[method-assign]
         assert await trio.to_thread.run_sync(client.is_alive)
 
     await _serving(mount, ask)

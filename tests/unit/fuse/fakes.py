@@ -38,6 +38,10 @@ class FakeContent:
     def size(self) -> int:
         return len(self.data)
 
+    @property
+    def dirty_bytes(self) -> int:
+        return len(self.data) if self.is_dirty else 0
+
     async def read(self, offset: int, length: int) -> bytes:
         if self.read_error is not None:
             raise self.read_error
@@ -126,7 +130,8 @@ class FakeTree:
         node.writers -= is_writer
 
     def unsaved(self) -> list[Node]:
-        return [node for node in self.nodes.values() if node.is_dirty]
+        nodes = self.nodes.values()
+        return [node for node in nodes if node.is_dirty or node.waits_for_delete]
 
     async def children(self, directory: Node) -> AsyncIterator[Child]:
         self.listings += 1

@@ -7,13 +7,17 @@ from typing import cast
 import pytest
 import trio
 
-from bucketfs.errors import Transient
-from bucketfs.fuse.draining import RETRY_INTERVAL_S, Drainer
+from bucketfs.errors import NoSpace, ReadOnly, Transient
+from bucketfs.fuse.door import Door
+from bucketfs.fuse.draining import FINAL_ROUNDS, RETRY_INTERVAL_S, UNTRIED, Drainer, Failure
 from bucketfs.fuse.durability import Durability
+from bucketfs.fuse.pending import Pending
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.tree import Tree
 
 from .fakes import FakeContent, FakeKeeper, FakeTree
+
+WIDTH = 2
 
 
 @pytest.fixture
@@ -22,9 +26,20 @@ def tree() -> FakeTree:
 
 
 @pytest.fixture
-def drainer(tree: FakeTree) -> Drainer:
+def keeper() -> FakeKeeper:
+    return FakeKeeper()
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def drainer(tree: FakeTree, keeper: FakeKeeper, door: Door) -> Drainer:
     names = cast("Tree", tree)
-    return Drainer(names, Durability(names, FakeKeeper()), concurrency=2)
+    pending = Pending(names)
+    return Drainer(pending, Durability(names, keeper, noted=pending), door, concurrency=WIDTH)
 
 
 def _add_unsaved(tree: FakeTree, inode: int, name: str) -> Node:
@@ -42,13 +57,115 @@ async def test_everything_is_saved(tree: FakeTree, drainer: Drainer) -> None:
     assert drainer.left() == (0, 0)
 
 
-async def test_failures_are_named(tree: FakeTree, drainer: Drainer) -> None:
+async def test_one_file_is_saved(tree: FakeTree, drainer: Drainer) -> None:
+    tree.root.children = {
+        name: _add_unsaved(tree, inode, name) for inode, name in ((2, "a"), (3, "b"))
+    }
+    assert drainer.left(["b"]) == (1, 3)
+    assert await drainer.save_all(["b"]) == []
+    assert tree.saved == ["b"]
+    assert drainer.left(["b"]) == drainer.left(["c", "d"]) == (0, 0)
+    assert await drainer.save_all(["c", "d"]) == []
+
+
+async def test_failures_are_named(tree: FakeTree, drainer: Drainer, keeper: FakeKeeper) -> None:
     _add_unsaved(tree, 2, "b\udcff")
     _add_unsaved(tree, 3, "a")
     tree.save_error = Transient("the endpoint is away")
-    failed = await drainer.save_all()
-    assert failed == ["/a: the endpoint is away", "/b\ufffd: the endpoint is away"]
+    assert await drainer.save_all() == [
+        Failure("/a", "the endpoint is away", True),
+        Failure("/b\ufffd", "the endpoint is away", True),
+    ]
+    assert sorted(keeper.kept) == ["a", "b\udcff"]
     assert drainer.left() == (2, 6)
+
+
+async def test_what_cannot_be_kept_is_said(
+    tree: FakeTree, drainer: Drainer, keeper: FakeKeeper
+) -> None:
+    _add_unsaved(tree, 2, "a")
+    tree.save_error = Transient("away")
+    keeper.error = NoSpace("the disk is full")
+    assert await drainer.save_all() == [Failure("/a", "away; the disk is full", False)]
+
+
+async def test_a_store_that_is_away_is_not_waited_for_by_every_file(
+    tree: FakeTree, drainer: Drainer, keeper: FakeKeeper, autojump_clock: trio.testing.MockClock
+) -> None:
+    for inode in range(2, 102):
+        _add_unsaved(tree, inode, f"f{inode}")
+
+    async def hang(node: Node) -> None:
+        await trio.sleep(180)
+        raise Transient("no answer")
+
+    tree.save = hang  # type: ignore[method-assign]
+    failures = await drainer.save_all()
+    assert trio.current_time() < 400
+    assert len(failures) == len(set(keeper.kept)) == 100
+    tried = [failure for failure in failures if failure.reason != UNTRIED]
+    assert WIDTH <= len(tried) <= 2 * WIDTH
+    assert all(failure.is_kept for failure in failures)
+
+
+@pytest.mark.allows_warnings
+async def test_at_the_end_failures_are_tried_again_and_then_kept(
+    tree: FakeTree, drainer: Drainer, keeper: FakeKeeper, autojump_clock: trio.testing.MockClock
+) -> None:
+    _add_unsaved(tree, 2, "a")
+    tree.save_error = Transient("away")
+    assert await drainer.save_finally() == [Failure("/a", "away", True)]
+    assert len(keeper.failures) == FINAL_ROUNDS
+
+
+async def test_at_the_end_a_store_that_comes_back_gets_everything(
+    tree: FakeTree, drainer: Drainer, autojump_clock: trio.testing.MockClock
+) -> None:
+    _add_unsaved(tree, 2, "a")
+    tree.save_error = Transient("away")
+    async with trio.open_nursery() as nursery:
+
+        async def heal() -> None:
+            await trio.sleep(1)
+            tree.save_error = None
+
+        nursery.start_soon(heal)
+        assert await drainer.save_finally() == []
+    assert tree.saved == ["a"]
+
+
+@pytest.mark.allows_warnings
+async def test_who_is_in_a_hurry_has_everything_kept(
+    tree: FakeTree, drainer: Drainer, keeper: FakeKeeper, autojump_clock: trio.testing.MockClock
+) -> None:
+    _add_unsaved(tree, 2, "a")
+
+    async def hang(node: Node) -> None:
+        await trio.sleep_forever()
+
+    tree.save = hang  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drainer.save_last)
+        await trio.testing.wait_all_tasks_blocked()
+        drainer.hurry()
+    assert await drainer.save_finally() == [Failure("/a", UNTRIED, True)]
+    assert keeper.kept == ["a"]
+
+
+async def test_a_shut_door_refuses_changes_but_of_files_that_are_being_written(
+    tree: FakeTree, drainer: Drainer, door: Door
+) -> None:
+    node, written = tree.add(2, "a"), tree.add(3, "b")
+    written.writers = 1
+    door.check(node)
+    with door.shut(), door.shut():
+        pass
+    door.check()
+    await drainer.save_last()
+    door.check(written)
+    for refused in (None, node):
+        with pytest.raises(ReadOnly):
+            door.check(refused)
 
 
 @pytest.mark.allows_warnings
@@ -65,7 +182,7 @@ async def test_a_bug_does_not_keep_others_from_being_saved(
         await save(node)
 
     monkeypatch.setattr(tree, "save", save_some)
-    assert await drainer.save_all() == ["/bad: bug"]
+    assert await drainer.save_all() == [Failure("/bad", "bug", True)]
     assert tree.saved == ["good"]
 
 
