@@ -103,10 +103,11 @@ class WriteBack:
     async def _save(self, node: Node, durability: Durability) -> None:
         try:
             # One that is open for writing again is saved after its own close.
-            if node.is_dirty and not node.writers and not node.is_refused:
+            is_due = node.is_dirty and not node.writers and not node.is_refused
+            if is_due or node.waits_for_delete:
                 began_s, size = trio.current_time(), node.size
                 await durability.save(node)
-                if size <= SMALL_BYTES:
+                if size <= SMALL_BYTES or node.is_removed:
                     self._width.done(trio.current_time() - began_s)
         except Exception as exc:
             self._width.failed()

@@ -8,7 +8,7 @@ one die.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bucketfs.errors import (
@@ -22,17 +22,32 @@ from bucketfs.namespace import jobs
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_node, hold_places, place_of
 from bucketfs.namespace.nodes import Node, key_of, prefix_of, walk
+from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.saving import Saver
-from bucketfs.storage.interface import ABSENT, ObjectStore
+from bucketfs.storage.interface import ABSENT, ObjectStore, Version
 
 FETCH_LIMIT_BYTES = 16 << 20
 """Up to this size the bytes of an open file are fetched so that its object can go at once."""
 
 
-class Removal:
-    """Takes names away, and ends what the last close ends."""
+_DELETES_AT_ONCE = 16
 
-    def __init__(self, store: ObjectStore, dentries: Dentries, saver: Saver) -> None:
+
+class Removal:
+    """Takes names away, and ends what the last close ends.
+
+    `later`, where set, is given removed files whose objects are to be deleted in the background:
+    then an unlink waits for the journal only.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        dentries: Dentries,
+        saver: Saver,
+        later: Callable[[Node], None] | None = None,
+    ) -> None:
+        self._later = later
         self._store = store
         self._dentries = dentries
         self._saver = saver
@@ -53,7 +68,10 @@ class Removal:
                 await self._delete(node)
             finally:
                 node.busy -= 1
-        await self.end_unused(node)
+        if self._later is not None and node.waits_for_delete:
+            self._later(node)
+        else:
+            await self.end_unused(node)
 
     async def remove_directory(self, parent: Node, name: bytes) -> None:
         """Remove an empty directory. Raises: EntryNotFound, NotADirectory, DirectoryNotEmpty."""
@@ -88,8 +106,8 @@ class Removal:
 
     async def settle_below(self, prefix: str) -> None:
         """Carry out the waiting deletes of every key below a prefix."""
-        for key in [key for key in self._dentries.hidden if key.startswith(prefix)]:
-            await self._saver.settle(key)
+        waiting = [key for key in self._dentries.hidden if key.startswith(prefix)]
+        await for_each(waiting, self._saver.settle, limit=_DELETES_AT_ONCE)
 
     def forget_name(self, node: Node) -> None:
         """Note that a name is gone; handles of the node go on working."""
@@ -157,14 +175,12 @@ class Removal:
         if node.is_refused:
             has_object = False  # what is there is the file of others: only our bytes go
         await self._saver.settle(key)
-        if content is not None and node.opens and content.base is not None:
+        if has_object and self._later is not None and node.info is not None:
+            await self._hide(key, node, node.info.version, is_durable=False)
+            has_object = False
+        elif content is not None and node.opens and content.base is not None:
             if content.base.size > FETCH_LIMIT_BYTES:
-                details = {"key": key, "version": content.base.version}
-                number = await self._saver.jobs.begin(jobs.DELETE, details)
-                # ATOMIC: the key is hidden, and what hides it is known
-                self._dentries.delete_jobs[key] = number
-                self._dentries.hidden[key] = node
-                node.has_deferred_delete = True
+                await self._hide(key, node, content.base.version)
                 has_object = False
             else:
                 await content.fetch_all()
@@ -174,6 +190,17 @@ class Removal:
         self._saver.touch_directory(parent)
         if node.record is not None:
             await self._saver.kept.removed(node)
+
+    async def _hide(
+        self, key: str, node: Node, version: Version, *, is_durable: bool = True
+    ) -> None:
+        """Let the object of a removed file wait to be deleted; nobody sees it here meanwhile."""
+        details = {"key": key, "version": version}
+        number = await self._saver.jobs.begin(jobs.DELETE, details, is_durable=is_durable)
+        # ATOMIC: the key is hidden, and what hides it is known
+        self._dentries.delete_jobs[key] = number
+        self._dentries.hidden[key] = node
+        node.has_deferred_delete = True
 
 
 def removed_places(parent: Node, name: str) -> Sequence[Place]:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
+import trio
+
 from bucketfs.errors import ObjectChanged, ObjectExists, ObjectNotFound, ReadOnly
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
@@ -129,10 +131,14 @@ class Saver:
         await self.delete_hidden(key, node)
 
     async def delete_hidden(self, key: str, node: Node) -> None:
-        """Delete the object of a removed file, unless others have put another in its place."""
+        """Delete the object of a removed file, unless others have put another in its place.
+
+        As long as what is known of the file may be believed, that is not asked again.
+        """
         if self.dentries.hidden.get(key) is not node:
             return
-        version = node.info.version if node.info is not None else None
+        is_believed = trio.current_time() < node.fresh_until_s
+        version = node.info.version if node.info is not None and not is_believed else None
         with suppress(ObjectChanged):  # what is there now is the file of somebody else
             await self.store.delete(key, version)
         # ATOMIC: the key is free, for the finder too

@@ -72,6 +72,7 @@ class Tree:
         kept: KeptFiles | None = None,
         jobs: JobLog | None = None,
         conflict: str = FAIL,
+        later: Callable[[Node], None] | None = None,
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
         gate = KeyGate()
@@ -89,15 +90,14 @@ class Tree:
             conflict=conflict,
         )
         self.restore = Restorer(self.inodes, defaults).restore
-        removal = Removal(store, dentries, saver)
+        removal = Removal(store, dentries, saver, later)
         entries = Entries(dentries, saver, has_acl=has_acl)
         self._show_names(dentries, saver, entries, removal, Links(store, entries))
         self.rename = Renamer(store, dentries, saver, removal, concurrency=concurrency).rename
         changer = Changer(saver, has_acl=has_acl)
         self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)
         self.change, self.touched = changer.change, changer.touched
-        self._saver = saver
-        self._removal = removal
+        self._saver, self._removal = saver, removal
 
     def _show_names(
         self, dentries: Dentries, saver: Saver, entries: Entries, removal: Removal, links: Links

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from bucketfs.errors import ObjectChanged, Transient
+from bucketfs.errors import EntryNotFound, ObjectChanged, Transient
 from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
 from bucketfs.fuse.keeping import Keeper, restore
@@ -90,9 +90,18 @@ async def live(
         concurrency=4,
         nursery=nursery,
     )
-    tree = Tree(store, finder, defaults=DEFAULTS, ttl_s=5, kept=keeper, conflict=conflict)
+    later = WriteBack(most=4) if is_write_back else None
+    tree = Tree(
+        store,
+        finder,
+        defaults=DEFAULTS,
+        ttl_s=5,
+        kept=keeper,
+        conflict=conflict,
+        later=later.add if later is not None else None,
+    )
     keeper.tree = tree
-    durability = Durability(tree, keeper, WriteBack(most=4) if is_write_back else None)
+    durability = Durability(tree, keeper, later)
     restored = await restore(journal, tree, pages)
     return Life(store, tree, pages, journal, Handles(tree, pages, durability, ttl_s=5), restored)
 
@@ -354,4 +363,49 @@ async def test_the_last_writer_wins_where_that_is_wanted(
     await life.handles.write(number, 0, b"ours, all of it")
     await life.handles.sync(number)
     assert await in_bucket(store, "f.txt") == b"ours, all of it"
+    life.die()
+
+
+async def test_with_write_back_objects_are_deleted_later_but_names_at_once(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    life = await live(store, tmp_path, nursery)
+    root = life.tree.root
+    for name in ("d/a", "d/b", "d/c"):
+        await store.write(name, BytesBody(b"x"), ObjectAttributes())
+    directory = await life.tree.lookup(root, b"d")
+    await life.tree.unlink(directory, b"a")
+    await life.tree.unlink(directory, b"b")
+    assert await keys_of(store) == ["d/", "d/a", "d/b", "d/c"]
+    assert [child.name async for child in life.tree.children(directory)] == [b"c"]
+    with pytest.raises(EntryNotFound):
+        await life.tree.lookup(directory, b"a")
+    # A new file of the name takes the place of the old object.
+    await life.create("a", b"new", directory)
+    for node in life.tree.unsaved():
+        await life.tree.save(node)
+    assert await keys_of(store) == ["d/", "d/a", "d/c"]
+    assert await in_bucket(store, "d/a") == b"new"
+    # An emptied directory goes with all that waits below it.
+    await life.tree.unlink(directory, b"a")
+    await life.tree.unlink(directory, b"c")
+    await life.tree.remove_directory(root, b"d")
+    assert await keys_of(store) == []
+    life.die()
+
+
+async def test_a_waiting_delete_takes_no_object_of_others(
+    store: MemoryStore,
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    life = await live(store, tmp_path, nursery)
+    await store.write("f", BytesBody(b"mine"), ObjectAttributes())
+    await life.tree.unlink(life.tree.root, b"f")
+    await trio.sleep(60)
+    await store.write("f", BytesBody(b"theirs"), ObjectAttributes())
+    for node in life.tree.unsaved():
+        await life.tree.save(node)
+    assert await in_bucket(store, "f") == b"theirs"
     life.die()
