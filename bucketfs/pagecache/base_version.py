@@ -6,16 +6,20 @@ from collections.abc import Sequence
 
 import trio
 
-from bucketfs.errors import ObjectChanged, ObjectNotFound
+from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound
 from bucketfs.pagecache.reader import ObjectReader
-from bucketfs.storage.interface import ObjectInfo
+from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore
+
+FETCH_BYTES = 1 << 20
+"""Who wants all of a base asks for blocks of this size."""
 
 
 class BaseVersion:
     """One version of an object and its reader, which is closed when nobody reads any more."""
 
-    def __init__(self, reader: ObjectReader, nursery: trio.Nursery) -> None:
+    def __init__(self, reader: ObjectReader, store: ObjectStore, nursery: trio.Nursery) -> None:
         self._reader = reader
+        self._store = store
         self._nursery = nursery
         self._readers = 0
         self._is_retired = False
@@ -31,14 +35,25 @@ class BaseVersion:
         try:
             return await self._reader.read(start, length)
         except ObjectNotFound as exc:
-            raise ObjectChanged(
-                "the object was deleted while it was open; open the file again",
-                key=self.info.key,
-                operation="read",
-            ) from exc
+            raise self._gone() from exc
         finally:
             self._readers -= 1
             self._close_if_unused()
+
+    async def fetch(self, start: int, length: int) -> bytearray:
+        """Return exactly the bytes asked for, by one request and into memory of their own.
+
+        For what is sent again at once: nothing is read ahead. Raises: StorageError, ObjectChanged.
+        """
+        info, data = self.info, bytearray(length)
+        sink = MemorySink(data)
+        try:
+            await self._store.read_range(info.key, start, length, sink, info.version)
+        except ObjectNotFound as exc:
+            raise self._gone() from exc
+        if sink.received != length:
+            raise ConfusedServer("fewer bytes came than there are", key=info.key, operation="read")
+        return data
 
     def moved(self, info: ObjectInfo) -> None:
         """Note that the same bytes are now at this key and version."""
@@ -48,6 +63,13 @@ class BaseVersion:
         """Close the reader in the background, once those who read have what they asked for."""
         self._is_retired = True
         self._close_if_unused()
+
+    def _gone(self) -> ObjectChanged:
+        return ObjectChanged(
+            "the object was deleted while it was open; open the file again",
+            key=self.info.key,
+            operation="read",
+        )
 
     def _close_if_unused(self) -> None:
         if self._is_retired and not self._readers:

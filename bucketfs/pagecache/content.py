@@ -14,7 +14,7 @@ import trio
 
 from bucketfs.errors import FileTooLarge, InvalidOperation, ObjectNotFound, Transient
 from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
-from bucketfs.pagecache.base_version import BaseVersion
+from bucketfs.pagecache.base_version import FETCH_BYTES, BaseVersion
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.extents import Extent, Kind, Ranges
@@ -22,7 +22,7 @@ from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages
 from bucketfs.pagecache.reader import ObjectReader
 from bucketfs.pagecache.records import UploadRecord
-from bucketfs.pagecache.sending import FETCH_BYTES, Saved, Sender, Snapshot
+from bucketfs.pagecache.sending import Saved, Sender, Snapshot
 from bucketfs.pagecache.unfinished import Unfinished
 from bucketfs.pagecache.uploader import Stream, is_full
 from bucketfs.pagecache.window import ReadSettings
@@ -396,4 +396,4 @@ class Content:
             settings=shared.reading,
             data=data,
         )
-        return BaseVersion(reader, shared.nursery)
+        return BaseVersion(reader, shared.sender.store, shared.nursery)

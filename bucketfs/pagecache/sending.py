@@ -21,7 +21,7 @@ from bucketfs.errors import (
 )
 from bucketfs.pagecache.base_version import BaseVersion
 from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
-from bucketfs.pagecache.extents import Extent, Extents, Kind
+from bucketfs.pagecache.extents import Extents, Kind
 from bucketfs.pagecache.planner import Grid, plan
 from bucketfs.pagecache.plans import Append, CopyPart, Multipart, Put, UploadPart
 from bucketfs.pagecache.relief import Relief
@@ -39,9 +39,6 @@ from bucketfs.storage.interface import (
 )
 
 log = logging.getLogger(__name__)
-
-FETCH_BYTES = 1 << 20
-"""Bytes of the base are asked for in blocks of this size."""
 
 ABORT_TIMEOUT_S = 20.0
 """An upload that cannot be aborted in this time is left to the bucket's lifecycle rules."""
@@ -87,7 +84,8 @@ class Snapshot:
         sources: list[Source] = []
         for extent in self.extents.slices(start, stop):
             if extent.kind is Kind.BASE:
-                sources += await self._fetched(extent)
+                assert self.base is not None, "an extent of the base, but no base"
+                sources.append(memoryview(await self.base.fetch(extent.start, extent.length)))
             elif extent.kind is Kind.ZERO:
                 sources.append(Hole(extent.length))
             elif extent.kind is Kind.SPILLED:
@@ -95,14 +93,6 @@ class Snapshot:
             else:
                 sources.append(extent.view())
         return SourcesBody(sources)
-
-    async def _fetched(self, extent: Extent) -> list[bytes | memoryview]:
-        assert self.base is not None, "an extent of the base, but no base"
-        pieces: list[bytes | memoryview] = []
-        for start in range(extent.start, extent.stop, FETCH_BYTES):
-            length = min(FETCH_BYTES, extent.stop - start)
-            pieces += await self.base.read(start, length)
-        return pieces
 
 
 class Sender:
