@@ -106,7 +106,7 @@ class World:
             self.slots[operation["slot"]].file.offer()
         elif kind == "rename":
             self.files[operation["path"]].offer()
-        elif kind == "rename_directory":
+        elif kind in ("rename_directory", "sync_directory"):
             for path in self.below(operation["path"]):
                 self.files[path].offer()
 
@@ -178,7 +178,8 @@ class World:
         self.directories.add(new_path)
 
     def _sync_directory(self, path: str) -> None:
-        """Nothing that was not acknowledged before."""
+        for below in self.below(path):
+            self.files[below].acknowledge()
 
     def _read(self, path: str) -> None:
         """Nothing: it only looks."""
