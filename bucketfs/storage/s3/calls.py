@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from bucketfs.errors import InvalidKey
+from bucketfs.errors import ConfusedServer, InvalidKey
 from bucketfs.storage.calling import TakeBody, is_success, only_success, told
+from bucketfs.storage.interface import Body
 from bucketfs.storage.s3.addressing import Address
+from bucketfs.storage.s3.digests import Digests
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.storage.s3.refusals import has_expired, refusal
 from bucketfs.transport.client import HttpClient
@@ -26,6 +28,7 @@ from bucketfs.transport.signing import SigningClient
 
 Payload = Literal["signed", "unsigned", "auto"]
 _MAX_KEY_BYTES = 1024
+_SENDINGS = 3
 
 
 class Calls:
@@ -48,6 +51,7 @@ class Calls:
         self.address = address
         self.lacks_part_copy = False
         """Set by whoever sees that this server cannot copy parts."""
+        self.digests = Digests()
         self._region = region
         self._is_hashed = payload == "signed" or (payload == "auto" and not address.is_safe_way)
         self._client = SigningClient(client, credentials, self._signer_of)
@@ -91,6 +95,38 @@ class Calls:
             raise refusal(
                 response, method=method, operation=operation, key=key, region=self._region
             )
+
+    async def send_bytes(
+        self,
+        operation: str,
+        key: str,
+        body: Body,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        conditions: Mapping[str, str] | None = None,
+    ) -> Response:
+        """PUT an object's or a part's bytes; return the answer.
+
+        What arrived as other bytes is sent again, now without `conditions`: it is our own that is
+        there. Raises: as `send`; ConfusedServer (other bytes arrive every time).
+        """
+        query = tuple(query)
+        for number in range(1, _SENDINGS + 1):
+            digested = self.digests.of(body)
+            response = await self.send(
+                "PUT",
+                operation,
+                key,
+                query=query,
+                headers={**(headers or {}), **(conditions or {})},
+                body=digested,
+                is_repeatable=not conditions,
+            )
+            if self.digests.agrees(digested, response.headers, is_first=number == 1):
+                return response
+            conditions = None
+        raise ConfusedServer("every time other bytes arrived", key=key, operation=operation)
 
     def check_document(self, response: Response, operation: str, key: str) -> None:
         """Raise what an `<Error>` in an answer of status 200 means.

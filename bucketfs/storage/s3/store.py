@@ -80,6 +80,7 @@ class S3Store(Unmovable):
             part_copy=True,
             conditional_write=address.is_service,
             batch_delete=BATCH_KEYS,
+            checksum="md5",
         )
         self._copier = Copier(self._calls, self._guard, bucket, self._capabilities.max_copy)
         self._deleter = Deleter(self._calls, self._guard)
@@ -165,13 +166,8 @@ class S3Store(Unmovable):
         stored = attribute_headers(attributes)
 
         async def put(conditions: Mapping[str, str]) -> ObjectInfo:
-            response = await self._calls.send(
-                "PUT",
-                "write",
-                key,
-                headers={**stored, **conditions},
-                body=body,
-                is_repeatable=not conditions,
+            response = await self._calls.send_bytes(
+                "write", key, body, headers=stored, conditions=conditions
             )
             etag = response.headers.get("etag")
             if not etag:

@@ -62,8 +62,8 @@ class S3Upload(Multipart[Calls]):
 
     async def add_part(self, number: int, body: Body) -> Part:
         """Send part `number`. Raises: ObjectNotFound where the upload is gone."""
-        response = await self._calls.send(
-            "PUT", "add_part", self._key, query=self._query(number), body=body
+        response = await self._calls.send_bytes(
+            "add_part", self._key, body, query=self._query(number)
         )
         return self._part("add_part", number, response.headers.get("etag"), body.size)
 

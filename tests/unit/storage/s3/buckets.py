@@ -33,6 +33,8 @@ class Bucket:
     keeps_match: bool = True
     has_broken_match: bool = False
     keeps_get_match: bool = True
+    garbles: int = 0
+    """So many of the next PUTs store other bytes than were sent."""
     asked: list[str] = field(default_factory=list)
 
     def answer(self, connection: socket.socket, heard: Heard) -> bool:
@@ -56,6 +58,9 @@ class Bucket:
             if self.has_broken_match or match.strip('"') != self._etag(key):
                 return error(412, "PreconditionFailed")
         self.objects[key] = heard.body
+        if self.garbles:
+            self.garbles -= 1
+            self.objects[key] = heard.body[:-1] + b"?"
         return reply(200, b"", {"ETag": f'"{self._etag(key)}"', "Date": DATE})
 
     def _get(self, key: str, heard: Heard) -> Answer:

@@ -19,12 +19,14 @@ from bucketfs.errors import (
     Transient,
 )
 from bucketfs.storage.interface import (
+    ABSENT,
     BytesBody,
     MemorySink,
     ObjectAttributes,
     ObjectInfo,
     ObjectStore,
     Part,
+    Precondition,
     Version,
 )
 from bucketfs.storage.s3.addressing import find_address
@@ -394,3 +396,26 @@ async def test_a_mount_learns_from_the_first_object_whether_a_server_appends() -
         async with store_at(server) as store:
             await store.check()
             assert store.capabilities.append
+
+
+async def test_what_arrived_as_other_bytes_is_sent_again() -> None:
+    bucket = Bucket(garbles=1)
+    with ScriptedServer(bucket.answer) as server:
+        async with store_at(server) as store:
+            info = await store.write("k", BytesBody(b"hello"), ObjectAttributes(), ABSENT)
+            assert bucket.objects["k"] == b"hello"
+            bucket.garbles = 1
+            await store.write(
+                "k", BytesBody(b"again"), ObjectAttributes(), Precondition(info.version)
+            )
+            assert bucket.objects["k"] == b"again"
+
+
+async def test_what_never_arrives_is_an_error() -> None:
+    bucket = Bucket()
+    with ScriptedServer(bucket.answer) as server:
+        async with store_at(server) as store:
+            await store.write("k", BytesBody(b"hello"), ObjectAttributes())
+            bucket.garbles = 99
+            with pytest.raises(ConfusedServer, match="other bytes"):
+                await store.write("k", BytesBody(b"hello"), ObjectAttributes())
