@@ -38,9 +38,9 @@ APPLICATION_ID = 0x6266736A
 """`bfsj`: what file(1) and we know the file by."""
 FORMAT_VERSION = 1
 
-CHECKPOINT_PAGES = 4096
-"""The WAL is copied into the file when it has 16 MiB: less often than SQLite would (4 MiB), since
-the commit that does it waits for it."""
+LOG_BYTES = 8 << 20
+"""The write-ahead log has this size from the beginning and is copied into the file when it is full:
+a row of 4 KiB is durable after 0.5 ms where it is written over in place, 3.5 ms while it grows."""
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -111,6 +111,7 @@ def open_file(folder: Path, store_url: str) -> OpenFile:
             if contents is None:
                 _create(connection, store_url)
             opened_times = _count_opening(connection)
+            _lay_out_log(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -277,7 +278,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             "name a cache_dir on a local disk"
         )
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    page_bytes = int(str(_pragma(connection, "page_size")))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
 
 
 def _create(connection: sqlite3.Connection, store_url: str) -> None:
@@ -300,6 +302,25 @@ def _count_opening(connection: sqlite3.Connection) -> int:
             "RETURNING value"
         ).fetchall()[0][0]
     )
+
+
+def _lay_out_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Empty the log into the file, and give it its full size.
+
+    SQLite takes frames for its own only if they carry the log's salt, so zeros behind its end mean
+    nothing to it. A disk that has no room for them only makes commits slower.
+    """
+    is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if is_busy:
+        return
+    with _side_file(path, "-wal").open("r+b") as file:
+        try:
+            file.write(bytes(LOG_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as exc:
+            file.truncate(0)
+            log.debug("the log of %s grows as it is written: %s", path, exc)
 
 
 def _side_file(path: Path, suffix: str) -> Path:

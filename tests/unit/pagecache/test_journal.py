@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from bucketfs.errors import CacheDirectoryError, NoSpace
 from bucketfs.pagecache.group_commit import GroupCommit
 from bucketfs.pagecache.journal import Journal
-from bucketfs.pagecache.journal_file import FILE_NAME
+from bucketfs.pagecache.journal_file import FILE_NAME, LOG_BYTES
 from bucketfs.pagecache.records import (
     FileRecord,
     PartRecord,
@@ -136,6 +136,17 @@ async def test_what_is_put_again_replaces_and_what_is_dropped_goes(tmp_path: Pat
         await journal.drop_files([2])
         assert not journal.files
     assert Journal.read(tmp_path).files == ()
+
+
+async def test_the_log_does_not_grow_while_it_is_written(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        log = tmp_path / f"{FILE_NAME}-wal"
+        assert log.stat().st_size == LOG_BYTES
+        for number in range(1, 40):
+            await journal.put_file(record(number, data=bytes(64 << 10)))
+            assert log.stat().st_size == LOG_BYTES
+        await journal.drop_files(range(1, 40))
+    assert not log.exists()
 
 
 async def test_two_files_may_have_one_key(tmp_path: Path) -> None:
