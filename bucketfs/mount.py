@@ -25,6 +25,7 @@ from bucketfs.fuse.door import Door
 from bucketfs.fuse.draining import Drainer
 from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
+from bucketfs.fuse.jobs import JournalledJobs
 from bucketfs.fuse.keeping import Keeper, restore
 from bucketfs.fuse.operations import Operations
 from bucketfs.fuse.pending import Pending
@@ -95,11 +96,14 @@ class Layers:
     pages: PageCache
     tree: Tree
     journal: Journal
+    jobs: JournalledJobs
     durability: Durability
     later: WriteBack | None
+    is_writable: bool
 
     async def restore(self) -> None:
-        """Put what an earlier mount left unsaved back into the tree, to be saved soon."""
+        """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
+        await self.jobs.replay_left(self.tree.replay, is_first=True)
         records = {record.number: record for record in self.journal.files}
         for node in await restore(self.journal, self.tree, self.pages):
             if node.record in records:
@@ -110,6 +114,8 @@ class Layers:
         """Start what goes on as long as the mount lives."""
         nursery.start_soon(self.in_flight.sweep_for_ever)
         nursery.start_soon(self.drainer.retry_for_ever)
+        if self.is_writable:
+            nursery.start_soon(self.jobs.retry_for_ever, self.tree.replay)
         if self.later is not None:
             nursery.start_soon(self.later.run, self.durability)
 
@@ -168,7 +174,7 @@ async def _mount(
         abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
         pages.use_journal(journal, abort_after_s)
         layers = build(settings, store, pages, journal, nursery)
-        if not settings.is_read_only:
+        if layers.is_writable:
             await layers.restore()
         return await _serve(settings, layers, ready, supervisor)
     finally:
@@ -195,9 +201,9 @@ def build(
     nursery: trio.Nursery,
 ) -> Layers:
     """Put the layers above the store together."""
-    keeper = Keeper(journal)
+    keeper, jobs = Keeper(journal), JournalledJobs(journal)
     later = WriteBack(most=settings.concurrency) if settings.is_write_back else None
-    tree = keeper.tree = _names(settings, store, keeper, later, nursery)
+    tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery)
     pending, door = Pending(tree), Door()
     durability = Durability(tree, keeper, later, pending)
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
@@ -216,6 +222,8 @@ def build(
         journal=journal,
         durability=durability,
         later=later,
+        jobs=jobs,
+        is_writable=not settings.is_read_only,
     )
 
 
@@ -223,6 +231,7 @@ def _names(
     settings: MountSettings,
     store: ObjectStore,
     keeper: Keeper,
+    jobs: JournalledJobs,
     later: WriteBack | None,
     nursery: trio.Nursery,
 ) -> Tree:
@@ -247,6 +256,7 @@ def _names(
         has_acl=settings.acl,
         concurrency=settings.concurrency,
         kept=keeper,
+        jobs=jobs,
         conflict=settings.conflict,
         later=later.add if later is not None else None,
     )
