@@ -24,6 +24,7 @@ from bucketfs.pagecache.bodies import Hole, Source, SourcesBody, Spilled
 from bucketfs.pagecache.extents import Extents, Kind
 from bucketfs.pagecache.planner import Grid, plan
 from bucketfs.pagecache.plans import Append, CopyPart, Multipart, Put, UploadPart
+from bucketfs.pagecache.records import UploadRecord
 from bucketfs.pagecache.relief import Relief
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
@@ -223,9 +224,11 @@ class Sender:
 
     def drop(self, unfinished: Unfinished) -> None:
         """Abort what is unfinished, if anything, in the background."""
-        ongoing = unfinished.take()
-        if ongoing is not None:
-            self._nursery.start_soon(self.abort, ongoing.upload)
+        known = unfinished.take()
+        if isinstance(known, Ongoing):
+            self._nursery.start_soon(self.abort, known.upload)
+        elif known is not None:
+            self._nursery.start_soon(self._abort_recorded, known)
 
     async def abort(self, upload: Upload) -> None:
         """Abort `upload`, also under cancellation; a failure is logged: nothing depends on it."""
@@ -235,6 +238,14 @@ class Sender:
                 await self.uploads.ended(upload)
             except StorageError as exc:
                 log.warning("cannot abort the upload %s: %s", upload.upload_id, exc)
+
+    async def _abort_recorded(self, record: UploadRecord) -> None:
+        try:
+            upload = await self.store.resume_upload(record.key, record.upload_id, record.attributes)
+        except NotSupported as exc:
+            log.debug("an upload to %r ended with its process: %s", record.key, exc)
+        else:
+            await self.abort(upload)
 
     async def _append(
         self, how: Append, snapshot: Snapshot, key: str, attributes: ObjectAttributes

@@ -103,10 +103,11 @@ class Unfinished:
                     del self.ongoing.parts[number]
         self._touched, self._touches = Ranges(), 0
 
-    def take(self) -> Ongoing | None:
-        """Return the upload, and know of none any more."""
-        ongoing, self.ongoing = self.ongoing, None
-        return ongoing
+    def take(self) -> Ongoing | UploadRecord | None:
+        """Return the upload (an earlier mount's as its record), and know of none any more."""
+        known = self.ongoing or self._record
+        self.ongoing = self._record = None
+        return known
 
     async def find(
         self, store: ObjectStore, key: str, how: Multipart, file: Readable

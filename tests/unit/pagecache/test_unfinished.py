@@ -409,6 +409,21 @@ async def test_the_next_mount_begins_anew_where_the_upload_is_gone(
     assert Journal.read(tmp_path).uploads == ()
 
 
+async def test_an_upload_that_the_next_mount_has_no_use_for_is_aborted(
+    store: CountingStore, tmp_path: Path
+) -> None:
+    record = await crash_while_saving(store, tmp_path, "commit", is_streaming=False)
+    async with mounted(store, tmp_path) as (cache, _):
+        content = await restored(cache, record)
+        await content.truncate(10)
+        await content.save("k", LATER, ABSENT)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert content.streamed_attributes is None
+        assert list(await store.list_uploads("")) == []
+        assert await stored(store) == pattern(10)
+    assert Journal.read(tmp_path).uploads == ()
+
+
 async def test_an_upload_gone_at_once_is_an_error(store: CountingStore, tmp_path: Path) -> None:
     async with mounted(store, tmp_path) as (cache, _):
         content = cache.create()
