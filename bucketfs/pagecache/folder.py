@@ -21,6 +21,9 @@ from bucketfs.errors import CacheDirectoryError
 
 log = logging.getLogger(__name__)
 
+PAUSES_S = (0.01, 0.05, 0.1)
+"""Between attempts to lock the folder."""
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -112,18 +115,30 @@ def new_lost_folder(path: Path) -> Path:
 def _lock(path: Path, owner: str) -> int:
     """Lock the file `path` for this process and say so in it. Raises: CacheDirectoryError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _is_locked_soon(descriptor):
         holder = os.pread(descriptor, 4096, 0).decode(errors="replace").strip()
         os.close(descriptor)
         raise CacheDirectoryError(
             f"the cache folder {path.parent} belongs to another mount ({holder or 'unknown'}); "
             "unmount that one or name another cache_dir"
-        ) from None
+        )
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{owner} pid={os.getpid()} boot={_boot_id()}".strip().encode(), 0)
     return descriptor
+
+
+def _is_locked_soon(descriptor: int) -> bool:
+    """Lock a file, unless somebody has it for longer than `is_taken` has it to look."""
+    for pause_s in (*PAUSES_S, None):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if pause_s is None:
+                return False
+            time.sleep(pause_s)
+        else:
+            break
+    return True
 
 
 def _boot_id() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bucketfs.errors import CacheDirectoryError
-from bucketfs.pagecache.folder import CacheFolder
+from bucketfs.pagecache.folder import CacheFolder, is_taken
 
 
 def test_a_second_mount_is_told_who_has_the_folder(tmp_path: Path) -> None:
@@ -18,6 +19,28 @@ def test_a_second_mount_is_told_who_has_the_folder(tmp_path: Path) -> None:
         CacheFolder.open(tmp_path / "new" / "cache", "other")
     folder.close()
     CacheFolder.open(tmp_path / "new" / "cache", "other").close()
+
+
+def test_who_only_looks_whether_it_is_taken_keeps_no_mount_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_taken(tmp_path)
+    (tmp_path / "lock").touch()
+    looking = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            os.close(looking)
+
+    monkeypatch.setattr("bucketfs.pagecache.folder.time.sleep", pause)
+    folder = CacheFolder.open(tmp_path)
+    assert len(pauses) == 2
+    assert is_taken(tmp_path)
+    folder.close()
+    assert not is_taken(tmp_path)
 
 
 def test_spill_paths_differ_and_lie_in_the_folder(tmp_path: Path) -> None:
