@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from itertools import groupby
 
 import trio
 
 from bucketfs.errors import CacheDirectoryError, NoSpace, StorageError
+from bucketfs.namespace.jobs import DELETE
+from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.replaying import Outcome
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.records import JobRecord
@@ -19,6 +22,7 @@ from bucketfs.pagecache.records import JobRecord
 log = logging.getLogger(__name__)
 
 RETRY_INTERVAL_S = 30.0
+DELETES_AT_ONCE = 16
 
 Replay = Callable[[str, Mapping[str, str]], Awaitable[Outcome]]
 """Brings one job to an end; `namespace.replaying.Replayer.replay` is one."""
@@ -30,6 +34,9 @@ class JournalledJobs:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._under_way: dict[int, JobRecord] = {}
+        self._durable: set[int] = set()
+        """Deletes that a power cut does not undo. Where ETags are of the bytes alone, one that came
+        back would take a file that was made anew with the same bytes."""
         self._left = {record.number: record for record in journal.jobs}
 
     @property
@@ -45,6 +52,8 @@ class JournalledJobs:
             log.warning("a %s is not safe from a crash of this mount: %s", kind, exc)
             return self._journal.new_number()
         self._under_way[number] = JobRecord(number, kind, details)
+        if is_durable and kind == DELETE:
+            self._durable.add(number)
         return number
 
     async def update(self, number: int, details: Mapping[str, str]) -> None:
@@ -57,7 +66,9 @@ class JournalledJobs:
     async def end(self, number: int) -> None:
         """Forget a job."""
         if self._under_way.pop(number, None) is not None:
-            await self._journal.drop_job(number)
+            is_durable = number in self._durable
+            self._durable.discard(number)
+            await self._journal.drop_job(number, is_durable=is_durable)
 
     def leave(self, number: int) -> None:
         """Have a job replayed, soon or by the next mount."""
@@ -68,20 +79,25 @@ class JournalledJobs:
     async def replay_left(self, replay: Replay, *, is_first: bool = False) -> None:
         """Bring every job that is left to an end; one that fails stays, with a WARNING.
 
+        In the order in which they were begun, but deletes that follow one another side by side.
         `is_first`: nothing was restored from the journal yet, so that its files follow the renames.
         """
-        for record in self.left:
+
+        async def replay_one(record: JobRecord) -> None:
             try:
                 outcome = await replay(record.kind, record.details)
                 if is_first:
                     await self._carry_over(outcome)
-                await self._journal.drop_job(record.number)
+                await self._journal.drop_job(record.number, is_durable=record.kind == DELETE)
             except (KeyError, ValueError) as exc:
                 log.warning("a job stays in the journal, another version made it: %r", exc)
             except (StorageError, NoSpace, CacheDirectoryError) as exc:
                 log.warning("a %s of an earlier mount is not done yet: %s", record.kind, exc)
             else:
                 del self._left[record.number]
+
+        for is_delete, records in groupby(self.left, lambda record: record.kind == DELETE):
+            await for_each(records, replay_one, limit=DELETES_AT_ONCE if is_delete else 1)
 
     async def retry_for_ever(self, replay: Replay) -> None:
         """Replay now and then what is left, until cancelled."""

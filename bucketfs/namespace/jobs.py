@@ -13,14 +13,16 @@ from typing import Protocol
 import trio
 
 RENAME_FILE = "rename-file"
-"""Details: `old`, `new` (keys), `version` (of the old object), `metadata` (the copy's, JSON)."""
+"""Details: `old`, `new` (keys), `version` and `modified_ns` (of the old object; 0: unknown),
+`metadata` (the copy's, JSON)."""
 
 RENAME_DIRECTORY = "rename-directory"
 """Details: `old`, `new` (prefixes), `phase`, `replaces` ("1": an empty directory had the name),
 `newest_ns` (of the old objects that were copied; from phase "deleting" on)."""
 
 DELETE = "delete"
-"""Details: `key`, `version`: an object whose name is gone, but which an open handle still reads."""
+"""Details: `key`, `version`, `modified_ns` of an object whose name is gone, but which is still
+there: an open handle reads it, or its turn to be deleted did not come."""
 
 COPYING = "copying"
 """Phase of a directory's rename: the old tree is whole; undone after a crash."""

@@ -195,7 +195,9 @@ class Removal:
         self, key: str, node: Node, version: Version, *, is_durable: bool = True
     ) -> None:
         """Let the object of a removed file wait to be deleted; nobody sees it here meanwhile."""
-        details = {"key": key, "version": version}
+        known = node.info if node.info is not None and node.info.version == version else None
+        modified_ns = known.modified_ns if known is not None else 0
+        details = {"key": key, "version": version, "modified_ns": str(modified_ns)}
         number = await self._saver.jobs.begin(jobs.DELETE, details, is_durable=is_durable)
         # ATOMIC: the key is hidden, and what hides it is known
         self._dentries.delete_jobs[key] = number

@@ -185,10 +185,12 @@ class Renamer:
         if is_native and (target is None or target.record is None):
             return jobs.journalled(jobs.NothingLogged(), jobs.RENAME_FILE, {})
         wanted = None if is_native else self._saver.stored_attributes(source, renamed, move.name)
+        info = source.info
         details = {
             "old": old_key,
             "new": new_key,
-            "version": source.info.version if source.info is not None else "",
+            "version": info.version if info is not None else "",
+            "modified_ns": str(info.modified_ns if info is not None else 0),
             "metadata": json.dumps(None if wanted is None else dict(wanted.metadata)),
         }
         return jobs.journalled(self._saver.jobs, jobs.RENAME_FILE, details, is_durable=False)

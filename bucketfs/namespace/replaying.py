@@ -20,6 +20,9 @@ from bucketfs.namespace.gate import KeyGate
 from bucketfs.namespace.parallel import for_each
 from bucketfs.storage.interface import ABSENT, ObjectInfo, ObjectStore, Version
 
+SAME_MOMENT_NS = 5 * 10**9
+"""How far the time of an answer may be from the time that the store gives to what it stored."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,9 +66,21 @@ class Replayer:
             return await work(details)
 
     async def _delete(self, details: Mapping[str, str]) -> Outcome:
-        with suppress(ObjectChanged):  # what is there now is the file of others
-            await self._store.delete(details["key"], Version(details["version"]))
+        found = await find(self._store, details["key"])
+        if found is not None:
+            await self._delete_known(found, details)
         return Outcome()
+
+    async def _delete_known(self, found: ObjectInfo, details: Mapping[str, str]) -> None:
+        """Delete what was found at a key if it is the object that a job is about.
+
+        Others may have put the same bytes there since, which gives the same ETag.
+        """
+        version, known_ns = Version(details["version"]), int(details["modified_ns"])
+        is_younger = known_ns > 0 and found.modified_ns > known_ns + SAME_MOMENT_NS
+        if found.version == version and not is_younger:
+            with suppress(ObjectChanged):
+                await self._store.delete(found.key, version)
 
     async def _rename_file(self, details: Mapping[str, str]) -> Outcome:
         """Delete the old object if the new one is its copy; else nothing was done yet."""
@@ -82,9 +97,8 @@ class Replayer:
             is_done = old is not None and await is_copy(self._store, old, new)
         if not is_done:
             return Outcome()
-        if old is not None and old.version == version and old.size == new.size:
-            with suppress(ObjectChanged):
-                await self._store.delete(old.key, version)
+        if old is not None and old.size == new.size:
+            await self._delete_known(old, details)
         return Outcome(replaced=new.key)
 
     async def _rename_directory(self, details: Mapping[str, str]) -> Outcome:

@@ -168,10 +168,10 @@ class Journal:
         change = ("UPDATE jobs SET details = ? WHERE number = ?", (encode_details(details), number))
         await self._commits.commit(change, is_durable=True)
 
-    async def drop_job(self, number: int) -> None:
-        """Forget a job that is done."""
+    async def drop_job(self, number: int, *, is_durable: bool = False) -> None:
+        """Forget a job that is done. `is_durable`: it must not come back after a power cut."""
         change = ("DELETE FROM jobs WHERE number = ?", (number,))
-        await self._commits.commit(change, is_durable=False)
+        await self._commits.commit(change, is_durable=is_durable)
 
     async def aclose(self) -> None:
         """Close the file; no other method may be under way or follow.

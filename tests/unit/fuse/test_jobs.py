@@ -339,7 +339,7 @@ async def test_what_cannot_be_replayed_is_tried_again(
     store: MortalStore, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     journal = Journal.open(tmp_path, "memory://test")
-    details = {"key": "f", "version": "v1"}
+    details = {"key": "f", "version": "v1", "modified_ns": "0"}
     await journal.put_job(jobs.DELETE, details)
     await journal.put_job("of the future", {})
     await journal.aclose()
