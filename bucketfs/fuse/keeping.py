@@ -16,15 +16,19 @@ import trio
 from bucketfs.errors import BucketfsError, CacheDirectoryError, ObjectChanged
 from bucketfs.fuse.handles import NodeTarget
 from bucketfs.namespace.nodes import Inode, Node, key_of
+from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.restoring import UnsavedFile
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.content import Content
-from bucketfs.pagecache.images import Image
+from bucketfs.pagecache.images import BASE, Image
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.records import FileRecord
 from bucketfs.storage.interface import ObjectAttributes
 
 log = logging.getLogger(__name__)
+
+_LOOKING_S = 10.0
+_LOOKS_AT_ONCE = 16
 
 
 class Restorable(Protocol):
@@ -47,6 +51,7 @@ class Keeper:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._kept: dict[int, _State] = {}
+        self._known: dict[int, tuple[ObjectAttributes, ...]] = {}
         self._locks: dict[Inode, trio.Lock] = {}
         self.tree: Tree | None = None
 
@@ -80,6 +85,7 @@ class Keeper:
         record, state = self._record(node, number, image), _state_of(node)
         await self._journal.put_file(record)
         self._kept[record.number] = state
+        self._known[record.number] = (record.attributes, *record.sent)
         if not _needs_record(node):
             await self.removed(node)
         elif key_of(node) != record.key:
@@ -109,9 +115,21 @@ class Keeper:
     async def changed(self, node: Node) -> None:
         """Note a kept file's new attributes."""
         if node.record is not None:
-            wanted = self._wanted(node)
-            await self._journal.set_attributes(node.record, wanted)
-            self._kept.pop(node.record, None)
+            number, wanted, sent = node.record, self._wanted(node), node.sent
+            await self._journal.set_attributes(number, wanted, sent)
+            self._kept.pop(number, None)
+            self._known[number] = (wanted, *sent)
+
+    async def sending(self, node: Node) -> None:
+        """Note under which attributes a kept file is sent: its next mount knows the object by them.
+
+        Those that its record has cost nothing.
+        """
+        number, sent = node.record, node.sent
+        if number is None or sent[-1] in self._known.get(number, ()):
+            return
+        await self._journal.set_attributes(number, None, sent)
+        self._known[number] = (*self._known.get(number, ()), *sent)
 
     async def saved(self, node: Node) -> None:
         """Drop the record of a file that is in the bucket now.
@@ -128,6 +146,7 @@ class Keeper:
         number, node.record = node.record, None
         if number is not None:
             self._kept.pop(number, None)
+            self._known.pop(number, None)
             await self._journal.drop_files([number])
 
     def _wanted(self, node: Node) -> ObjectAttributes:
@@ -173,16 +192,34 @@ async def restore(journal: Journal, tree: Tree, pages: Restorable) -> list[Node]
             nodes.append(await _restored(record, tree, pages))
         except CacheDirectoryError as exc:
             # The mount died between the end of a save and the end of its record, or bytes are lost.
-            if await tree.own_object(record.key, (record.attributes, *record.sent)) is None:
+            if await tree.own.found(record.key, (record.attributes, *record.sent)) is None:
                 await _leave(journal, record, exc)
             else:
                 await journal.drop_files([record.number])
         except BucketfsError as exc:
             await _leave(journal, record, exc)
     nodes.reverse()
+    has_base = {r.number for r in journal.files if any(where == BASE for *_, where in r.ranges)}
+    await _rest_on_own(tree, [node for node in nodes if node.record in has_base])
     if nodes:
         log.warning("%d unsaved files of an earlier mount are being saved now", len(nodes))
     return nodes
+
+
+async def _rest_on_own(tree: Tree, nodes: Sequence[Node]) -> None:
+    """Have files rest on what earlier saves of them have left, so that they can be read at once.
+
+    Where the bucket does not answer in time, the save finds that out.
+    """
+
+    async def rest(node: Node) -> None:
+        try:
+            await tree.own.rest(node)
+        except BucketfsError as exc:
+            log.info("what became of the last save of %r is not known yet: %s", node.name, exc)
+
+    with trio.move_on_after(_LOOKING_S):
+        await for_each(nodes, rest, limit=_LOOKS_AT_ONCE)
 
 
 async def _leave(journal: Journal, record: FileRecord, failure: BucketfsError) -> None:

@@ -24,6 +24,9 @@ class KeptFiles(Protocol):
     async def changed(self, node: Node) -> None:
         """Note that a node has other attributes now."""
 
+    async def sending(self, node: Node) -> None:
+        """Note that a save of a node is about to be sent with the last of `node.sent`."""
+
     async def saved(self, node: Node) -> None:
         """Note that a save of a node has put everything that it had into the bucket."""
 
@@ -38,6 +41,9 @@ class NothingKept:
         """Do nothing."""
 
     async def changed(self, node: Node) -> None:
+        """Do nothing."""
+
+    async def sending(self, node: Node) -> None:
         """Do nothing."""
 
     async def saved(self, node: Node) -> None:

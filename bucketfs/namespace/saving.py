@@ -10,14 +10,14 @@ import logging
 import mimetypes
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
 import trio
 
-from bucketfs.errors import ObjectChanged, ObjectExists, ObjectNotFound, ReadOnly
+from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
 from bucketfs.namespace.dentries import Dentries
@@ -25,6 +25,7 @@ from bucketfs.namespace.gate import KeyGate, hold_node
 from bucketfs.namespace.jobs import JobLog, NothingLogged
 from bucketfs.namespace.kept import KeptFiles, NothingKept
 from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of, times_of
+from bucketfs.namespace.own import OwnObjects
 from bucketfs.storage.interface import (
     ABSENT,
     BytesBody,
@@ -67,6 +68,7 @@ class Saver:
         self.kept = kept or NothingKept()
         self.jobs = jobs or NothingLogged()
         self.store = store
+        self.own = OwnObjects(store)
         self.dentries = dentries
         self.gate = gate
         self.now_ns = clock_ns
@@ -218,7 +220,9 @@ class Saver:
         try:
             await self._send_bytes(node, precondition)
         except ObjectChanged as exc:
-            own = await self.own_object(key_of(node), node.sent) or await self._own_append(node)
+            own = await self.own.found(key_of(node), node.sent)
+            if own is None and len(node.sent) > 1:  # else this save is the first, and was refused
+                own = await self.own.grown(node)
             if own is None:
                 await self._settle_conflict(node, exc)
                 return
@@ -263,36 +267,15 @@ class Saver:
         log.warning("others changed %r; what was written here goes to %r", former, node.name)
         await self._send_bytes(node, ABSENT)
 
-    async def own_object(self, key: str, sent: Sequence[ObjectAttributes]) -> ObjectInfo | None:
-        """Return what is at `key` if a save that `sent` one of these attributes has put it there.
-
-        Metadata that this made hold times to the nanosecond: nobody else writes the same. But
-        others may add to an object that grows, and its metadata stay: of such one nobody can say.
-        """
-        if not any(attributes.metadata for attributes in sent):
-            return None
-        try:
-            found = await self.store.stat(key)
-        except ObjectNotFound:
-            return None
-        metadata = dict(found.metadata or {})
-        is_own = metadata and any(dict(attributes.metadata) == metadata for attributes in sent)
-        return found if is_own and not found.is_appendable else None
-
-    async def _own_append(self, node: Node) -> ObjectInfo | None:
-        """Return the object if it is as an earlier save, whose end nobody knows, let it grow."""
-        if node.content is None or len(node.sent) < 2:
-            return None  # this save is the first, and it was refused
-        with suppress(ObjectNotFound):
-            found = await self.store.stat(key_of(node))
-            return found if await node.content.has_grown_to(found) else None
-        return None
-
     async def _send_bytes(self, node: Node, precondition: Precondition | None) -> None:
-        changes, content, stored = node.changes, node.content, node.attributes
+        changes, stored = node.changes, node.attributes
         wanted = self.stored_attributes(node)
         key = key_of(node)
         node.sent = (*node.sent[-_SENT_MOST + 1 :], wanted)
+        await self.kept.sending(node)
+        if node.attributes is not stored:
+            changes = -1  # what was written meanwhile goes along, its times do not
+        content = node.content
         try:
             if content is None:
                 info = await self.store.write(key, BytesBody(b""), wanted, precondition)

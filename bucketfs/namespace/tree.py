@@ -104,7 +104,7 @@ class Tree:
     ) -> None:
         """Give the operations on names to the outside."""
         self.stored_attributes = saver.stored_attributes
-        self.own_object = saver.own_object
+        self.own = saver.own
         self.lookup = dentries.lookup
         self.refresh = dentries.refresh
         self.doubt = dentries.doubt

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bucketfs.pagecache.records import (
     encode_details,
     encode_file,
     encode_key,
+    encode_sent,
     encode_text,
 )
 from bucketfs.storage.interface import ObjectAttributes
@@ -43,9 +44,9 @@ class Journal:
 
     Its methods may run concurrently, in trio's thread; changes are made in the order of the calls.
     When `put_file`, `rekey`, `set_attributes`, `put_upload`, `put_job` and `update_job` return, the
-    change is on disk. The others may be undone by a power cut. Cancelled, a change is made or not,
-    but whole. All that are durable raise: NoSpace, CacheDirectoryError (nothing was changed; a
-    later call may succeed). What a change names and is not there (any more) is no error.
+    change is on disk. The others may be undone by a power cut. Cancelled, a change is
+    made or not, but whole. All that are durable raise: NoSpace, CacheDirectoryError (nothing was
+    changed; a later call may succeed). What a change names and is not there (any more) is no error.
     """
 
     def __init__(self, file: OpenFile, path: Path) -> None:
@@ -113,11 +114,19 @@ class Journal:
             if number in self._files:
                 self._files[number] = replace(self._files[number], key=key)
 
-    async def set_attributes(self, number: int, attributes: ObjectAttributes) -> None:
-        """Set what is to stand beside a file's bytes."""
-        sql = "UPDATE files SET attributes = ? WHERE number = ?"
-        change = (sql, (encode_attributes(attributes), number))
-        await self._commits.commit(change, is_durable=True)
+    async def set_attributes(
+        self,
+        number: int,
+        attributes: ObjectAttributes | None,
+        sent: Sequence[ObjectAttributes] = (),
+    ) -> None:
+        """Set what is to stand beside a file's bytes (None: as it was), and what may do so already.
+
+        `sent`: the attributes under which saves of it may have reached the bucket.
+        """
+        sql = "UPDATE files SET attributes = coalesce(?, attributes), sent = ? WHERE number = ?"
+        beside = None if attributes is None else encode_attributes(attributes)
+        await self._commits.commit((sql, (beside, encode_sent(sent), number)), is_durable=True)
 
     async def note_failure(self, number: int, text: str, is_refused: bool = False) -> None:
         """Count an attempt to save a file that failed, and say why."""

@@ -152,8 +152,13 @@ def encode_file(record: FileRecord) -> Columns:
         record.attempts,
         encode_text(record.last_error),
         int(record.is_refused),
-        _dumped([_beside(attributes) for attributes in record.sent]),
+        encode_sent(record.sent),
     )
+
+
+def encode_sent(sent: Sequence[ObjectAttributes]) -> str:
+    """Return the column `sent` for attributes that may have reached the bucket."""
+    return _dumped([_beside(attributes) for attributes in sent])
 
 
 def decode_file(row: Sequence[Any]) -> FileRecord:
