@@ -26,8 +26,8 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +44,7 @@ Report = Mapping[str, Any]
 REPORT_INTERVAL_S = 0.25
 ANSWER_TIMEOUT_S = 30.0
 """A live mount sends a report far more often than this, whatever it is waiting for."""
-QUICK_TIMEOUT_S = 10.0
+QUICK_TIMEOUT_S = 5.0
 """For questions that need no request: a process that is alive answers them from memory."""
 _LONGEST_COMMAND_BYTES = 1 << 16
 """A path may have 4 KiB, each byte of which JSON may write as six."""
@@ -119,6 +119,14 @@ def _digest(mountpoint: Path) -> str:
     return hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
 
 
+class _Saving:
+    """Something that is being saved, and what of it failed once it is done."""
+
+    def __init__(self) -> None:
+        self.failed: list[Report] = []
+        self.done = trio.Event()
+
+
 class ControlServer:
     """Answers on the control socket of one mount."""
 
@@ -185,7 +193,7 @@ class ControlServer:
         elif command == "pending":
             await self._send_pending(stream)
         elif command == "sync":
-            await self._send_saving(stream, path)
+            await self._send_sync(stream, path)
         elif command == "drain":
             await self._send_drain(stream, bool(asked.get("is_last")))
         elif command == "watch":
@@ -200,35 +208,43 @@ class ControlServer:
             await _send(stream, {"files": some, "is_last": False})
         await _send(stream, {"files": [], "is_last": True})
 
-    async def _send_drain(self, stream: trio.SocketStream, is_last: bool) -> None:
-        with self._served.ending():
-            await self._send_saving(stream, [])
-            if is_last:
-                self._served.hurry(True)
-            try:
-                with contextlib.suppress(trio.BrokenResourceError):
-                    await stream.receive_some()  # nothing comes: until the client goes away
-            finally:
-                if is_last:
-                    self._served.hurry(False)
+    async def _send_sync(self, stream: trio.SocketStream, path: Sequence[str]) -> None:
+        async with self._saving(path) as saving:
+            await self._tell(stream, path, saving)
 
-    async def _send_saving(self, stream: trio.SocketStream, path: Sequence[str]) -> None:
-        failed: list[Report] = []
-        done = trio.Event()
+    async def _send_drain(self, stream: trio.SocketStream, is_last: bool) -> None:
+        async with self._saving([]) as saving:
+            with self._served.ending():
+                await self._tell(stream, [], saving)
+                if is_last:
+                    self._served.hurry(True)
+                try:
+                    await stream.receive_some()  # nothing comes: until the client goes away
+                finally:
+                    if is_last:
+                        self._served.hurry(False)
+
+    @asynccontextmanager
+    async def _saving(self, path: Sequence[str]) -> AsyncIterator[_Saving]:
+        """Save what is at and below a path; it goes on when the client goes away."""
+        saving = _Saving()
 
         async def save() -> None:
-            failed.extend(await self._served.save(path))
-            done.set()
+            saving.failed = [dict(failure) for failure in await self._served.save(path)]
+            saving.done.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(save)
-            while not done.is_set():
-                # A client that went away must not stop the saving that it asked for.
-                with contextlib.suppress(trio.BrokenResourceError):
-                    await _send(stream, self._served.report(path))
-                with trio.move_on_after(REPORT_INTERVAL_S):
-                    await done.wait()
-        await _send(stream, {**self._served.report(path), "failed": [*map(dict, failed)]})
+            with contextlib.suppress(trio.BrokenResourceError):
+                yield saving
+
+    async def _tell(self, stream: trio.SocketStream, path: Sequence[str], saving: _Saving) -> None:
+        """Send reports until the saving is done, and what failed."""
+        while not saving.done.is_set():
+            await _send(stream, self._served.report(path))
+            with trio.move_on_after(REPORT_INTERVAL_S):
+                await saving.done.wait()
+        await _send(stream, {**self._served.report(path), "failed": saving.failed})
 
     async def _send_watch(self, stream: trio.SocketStream) -> None:
         self._watching += 1

@@ -113,11 +113,59 @@ def umount(
 ) -> None:
     """Save everything into the bucket, showing what is left, then unmount MOUNTPOINT.
 
-    The exit status is 1 if something could not be saved; it is still mounted then.
+    While it saves, new changes are refused (EROFS); programs may finish files that they have open.
+    Each file that could not be saved is named on standard error, and the exit status is 1 then: it
+    is still mounted, and changes are let in again. With --force it is unmounted all the same after
+    one attempt: what is left is kept in the cache folder, where the next mount finds it, and from
+    where `bucketfs recover` exports it.
     """
     from bucketfs.cli.unmounting import unmount
 
     raise typer.Exit(unmount(mountpoint, is_forced=force))
+
+
+@app.command()
+def sync(
+    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Wait until everything at and below PATH is in the bucket, showing what is left.
+
+    PATH is a mount point, or a file or directory on a mount. sync(1) and sync(2) cannot do this:
+    the kernel does not pass them on to file systems like this one (fsync(2) it does). With -o
+    writeback this is how a script knows that its files have arrived.
+
+    Each file that could not be saved is named on standard error, and the exit status is 1 then;
+    it is kept in the cache folder and tried again.
+    """
+    from bucketfs.cli.syncing import sync as sync_path
+
+    raise typer.Exit(sync_path(path))
+
+
+@app.command()
+def pending(
+    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """List what is not in the bucket yet: of a mount, or of the cache folder of one that died.
+
+    \b
+    States:
+      open       a program is writing it
+      waiting    closed; it is saved soon, or tried again every 10 seconds
+      uploading  being sent now
+      refused    others changed its object meanwhile, and -o conflict=fail: not sent by itself
+      deleting   removed here, its object is still there
+
+    Without a terminal a line a file, tabs between: path, size, bytes that only this machine has,
+    seconds since it was closed (empty: open), attempts, state, last error. No request is made: it
+    answers also while the server is away, and for a mount whose process is dead.
+    """
+    from bucketfs.cli.pending import show_pending
+
+    raise typer.Exit(show_pending(place, is_json=as_json))
 
 
 @app.command()

@@ -130,6 +130,26 @@ async def test_drain_reports_until_all_is_saved(is_last: bool) -> None:
     await _serving(mount, ask)
 
 
+async def test_who_breaks_a_drain_off_lets_changes_in_while_it_is_saved_on() -> None:
+    mount = Mount()
+
+    def drain() -> None:
+        answers = cast("Generator[Any]", ControlClient(MOUNTPOINT).drain())
+        assert next(answers)["dirty_files"] == 3
+        assert mount.endings == 1
+        answers.close()
+
+    async def ask(server: ControlServer) -> None:
+        await trio.to_thread.run_sync(drain)
+        with trio.fail_after(10):
+            await mount.ended.wait()
+        assert mount.left == 3
+        mount.may_save.set()
+        await mount.saved.wait()
+
+    await _serving(mount, ask)
+
+
 async def test_sync_saves_below_a_path_and_goes_on_without_its_client() -> None:
     mount = Mount()
 
