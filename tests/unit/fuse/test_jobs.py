@@ -6,7 +6,7 @@ The outcome is the old tree or the new one, whole, and nothing is there twice.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -333,6 +333,35 @@ async def test_a_native_move_goes_on_but_never_over_others(tmp_path: Path) -> No
     assert found[taken] == b"of others"
     assert found[left[0]] == before[left[0]]
     assert not [key for key in found if key.startswith("d/") and key not in (left[0], "d/")]
+
+
+@pytest.mark.parametrize("kind", ["etags", "versions"])
+async def test_remains_of_a_rename_are_cleared_in_the_background(
+    kind: str, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = make_store(kind)
+    await make_tree(store, tmp_path)
+    async with one_life(store, tmp_path) as life:
+        await life.save_all()
+        delete_many, failures = store.delete_many, 3
+
+        async def away(keys: Iterable[str]) -> Mapping[str, Exception]:
+            nonlocal failures
+            failures -= 1
+            if failures >= 0:
+                raise Transient("the server is away")
+            return await delete_many(keys)
+
+        store.__dict__["delete_many"] = away
+        with pytest.raises(Transient):
+            await rename_tree(life)
+        assert await store.contents() == below("d/") | below("x/")
+        with trio.move_on_after(RETRY_INTERVAL_S * 3.5):
+            await life.jobs.retry_for_ever(life.tree.replay)
+        assert await store.contents() == below("x/")
+        assert [child.name async for child in life.tree.children(life.root)] == [b"x"]
+        assert life.jobs.left == ()
+    assert Journal.read(tmp_path).jobs == ()
 
 
 async def test_what_cannot_be_replayed_is_tried_again(
