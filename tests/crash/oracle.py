@@ -16,7 +16,8 @@ RENAMES = ("rename", "rename_directory")
 class Rules:
     """What a mode promises. `may_mix`: un-synced writes may be found in part (writeback).
 
-    `may_leave_remains`: a rename that was killed may leave both names, each whole, for good.
+    `may_leave_remains`: a rename that was killed may have left both names, one of them whole: so it
+    is in the bucket before the next mount settles it.
     """
 
     may_mix: bool = False
