@@ -33,8 +33,12 @@ class Address:
 
         Judged by the name or number in the endpoint; a name other than localhost may lead anywhere.
         """
-        parts = urlsplit(self.origin)
-        return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+        return self.is_encrypted or _is_loopback(urlsplit(self.origin).hostname or "")
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is TLS."""
+        return urlsplit(self.origin).scheme == "https"
 
     def path(self, key: str | None) -> str:
         """Return the encoded path of `key`; None: of the bucket."""

@@ -51,9 +51,9 @@ class Calls:
         self.address = address
         self.lacks_part_copy = False
         """Set by whoever sees that this server cannot copy parts."""
-        self.digests = Digests()
         self._region = region
         self._is_hashed = payload == "signed" or (payload == "auto" and not address.is_safe_way)
+        self.digests = Digests(are_large_compared=address.is_encrypted and not self._is_hashed)
         self._client = SigningClient(client, credentials, self._signer_of)
 
     async def send(

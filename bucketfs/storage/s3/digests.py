@@ -4,6 +4,10 @@ The ETag of a PUT or a part is the MD5 of its bytes on Amazon (unless KMS encryp
 servers; Amazon documents that, others only do it. So the ETag is compared once this server was seen
 to make it so, and never where it does not. Checksum headers (`x-amz-checksum-*`) would be faster,
 but what does not know them ignores them without a word.
+
+MD5 takes a second and more of CPU for each GiB. Large bodies that are hashed into the signature are
+compared by the server already; to a server on this machine, which shares its CPUs and its memory,
+they are not compared unless they are signed (`payload=signed`).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Iterator, Mapping
 
 from bucketfs.storage.interface import Body
 
+LARGE_BYTES = 1 << 20
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?', re.ASCII)
 _ENCRYPTION = "x-amz-server-side-encryption"
 
@@ -44,14 +49,19 @@ class DigestedBody:
 
 
 class Digests:
-    """What is known of one server's ETags. Used in trio's thread."""
+    """What is known of one server's ETags. Used in trio's thread.
 
-    def __init__(self) -> None:
+    `are_large_compared`: whether bodies over `LARGE_BYTES` are, too.
+    """
+
+    def __init__(self, *, are_large_compared: bool) -> None:
+        self._are_large_compared = are_large_compared
         self._are_md5: bool | None = None
 
     def of(self, body: Body) -> Body:
         """Return a body that can be compared, where that is of use."""
-        return body if self._are_md5 is False else DigestedBody(body)
+        is_compared = self._are_large_compared or body.size <= LARGE_BYTES
+        return DigestedBody(body) if is_compared and self._are_md5 is not False else body
 
     def agrees(self, body: Body, headers: Mapping[str, str], *, is_first: bool) -> bool:
         """Say whether an answer is about the bytes of `body`; learn from the first ones.
