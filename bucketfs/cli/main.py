@@ -42,6 +42,30 @@ The options of mount(8) are accepted too: nosuid, nodev, noexec, noatime,
 _netdev, nofail, noauto, user, x-systemd.* and so on.
 """
 
+_RECOVER_HELP = """Show or export the files that a mount left unsaved in CACHE_DIR.
+
+Usually nobody needs it: the next mount with the same cache folder saves them by itself. No mount
+is needed for this, and none may use the folder (but for --list). What an earlier mount has moved to
+CACHE_DIR/lost+found is named, too; a folder there that has a journal can be given as CACHE_DIR.
+
+\b
+  bucketfs recover CACHE_DIR                       list what is kept
+  bucketfs recover CACHE_DIR --export FOLDER       copy what is here
+  bucketfs recover CACHE_DIR --export FOLDER --fetch
+                                                   and get the rest from the bucket
+  bucketfs recover CACHE_DIR --forget PATH         drop one, after asking
+
+A file that was changed in part has its other bytes only in the bucket. Without --fetch, --url or -o
+they are holes in the copy, which is said for each file, and the exit status is 1. Nothing is
+deleted but what --forget names.
+"""
+
+_Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+_Options = Annotated[
+    list[str] | None,
+    typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Options, as of mount."),
+]
+
 app = typer.Typer(
     name="bucketfs",
     help="Mount an object storage bucket as a directory. One file is one object.",
@@ -109,7 +133,7 @@ def umount(
             "--force", help="Unmount although something cannot be saved; it stays in the cache."
         ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: _Debug = False,
 ) -> None:
     """Save everything into the bucket, showing what is left, then unmount MOUNTPOINT.
 
@@ -127,7 +151,7 @@ def umount(
 @app.command()
 def sync(
     path: Annotated[Path, typer.Argument(metavar="PATH")],
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: _Debug = False,
 ) -> None:
     """Wait until everything at and below PATH is in the bucket, showing what is left.
 
@@ -147,7 +171,7 @@ def sync(
 def pending(
     place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: _Debug = False,
 ) -> None:
     """List what is not in the bucket yet: of a mount, or of the cache folder of one that died.
 
@@ -168,13 +192,49 @@ def pending(
     raise typer.Exit(show_pending(place, is_json=as_json))
 
 
+@app.command(help=_RECOVER_HELP)
+def recover(
+    folder: Annotated[Path, typer.Argument(metavar="CACHE_DIR")],
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Show what is there (the default).")
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FOLDER", help="Copy the files to FOLDER (new or empty)."),
+    ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Fetch what only the bucket has from there.")
+    ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Fetch from there (default: as it was mounted)."),
+    ] = None,
+    options: _Options = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option("--forget", metavar="PATH", help="Drop a file; may be repeated."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --forget.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="List as JSON.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Show, export or drop kept files (the help text is `_RECOVER_HELP`)."""
+    from bucketfs.cli import recovering
+
+    if (list_only or as_json) + (export is not None) + bool(forget) > 1:
+        raise typer.BadParameter("--list, --export and --forget exclude each other")
+    if export is not None:
+        source = (url, options or [], fetch)
+        raise typer.Exit(recovering.export(folder, export, *source))
+    if forget:
+        raise typer.Exit(recovering.forget(folder, forget, is_sure=yes))
+    raise typer.Exit(recovering.show_kept(folder, is_json=as_json))
+
+
 @app.command()
 def probe(
     url: Annotated[str, typer.Argument(metavar="URL")],
-    options: Annotated[
-        list[str] | None,
-        typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Options, as of mount."),
-    ] = None,
+    options: _Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show requests and tracebacks.")] = False,
 ) -> None:

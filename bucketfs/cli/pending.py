@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -36,12 +37,18 @@ def show_pending(place: Path, *, is_json: bool) -> int:
     files = pending_of(place)
     if is_json:
         typer.echo(json.dumps(files, indent=2))
-    elif sys.stdout.isatty():
-        _show_table(files)
     else:
-        for file in files:
-            typer.echo("\t".join(_plain(file[column]) for column in COLUMNS))
+        show_files(files)
     return 0
+
+
+def show_files(files: Sequence[Report]) -> None:
+    """Show pending files: a table on a terminal, a line a file elsewhere."""
+    if sys.stdout.isatty():
+        _show_table(files)
+        return
+    for file in files:
+        typer.echo("\t".join(_plain(file[column]) for column in COLUMNS))
 
 
 def pending_of(place: Path) -> list[Report]:
@@ -114,7 +121,7 @@ def _plain(value: object) -> str:
     return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
 
 
-def _show_table(files: list[Report]) -> None:
+def _show_table(files: Sequence[Report]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -278,3 +278,37 @@ def test_a_second_sigterm_does_not_wait_for_the_server(world: World, gate: Gate)
     assert [file["path"] for file in left] == (["/f"] if left else [])
     with world.mounted() as mount:
         assert (mount.path / "f").read_bytes() == b"slow"
+
+
+def test_recover_exports_what_a_killed_mount_had_acknowledged(world: World, tmp_path: Path) -> None:
+    base, large = os.urandom(300_000), os.urandom(3 << 20)
+    world.server.client().put_object(Bucket=world.bucket, Key="edited", Body=base)
+    with world.mounted("memory=16M") as mount:
+        (mount.path / "d").mkdir()
+        world.proxy.rule = lambda method, path: "403" if method in ("PUT", "POST") else None
+        (mount.path / "d" / "small").write_bytes(b"small")
+        (mount.path / "large").write_bytes(large)
+        os.chmod(mount.path / "large", 0o640)
+        with open(mount.path / "edited", "r+b") as file:
+            file.seek(100_000)
+            file.write(b"changed")
+        mount.kill()
+    exported = tmp_path / "out"
+    done = bucketfs("recover", world.cache, "--export", tmp_path / "holes")
+    assert done.returncode == 1
+    assert "not whole: /edited: " in done.stderr
+    keys = world.server.environment
+    options = "region=us-east-1,addressing=path"
+    command = ("recover", world.cache, "--export", exported, "--fetch", "-o", options)
+    done = bucketfs(*command, **keys)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout == f"3 files exported to {exported}\n"
+    assert (exported / "d" / "small").read_bytes() == b"small"
+    assert (exported / "large").read_bytes() == large
+    assert (exported / "large").stat().st_mode & 0o777 == 0o640
+    assert (exported / "edited").read_bytes() == base[:100_000] + b"changed" + base[100_007:]
+
+    world.proxy.heal()
+    with world.mounted() as mount:
+        assert bucketfs("sync", mount.path).returncode == 0
+    assert world.data("large") == large, "exporting took nothing away"
