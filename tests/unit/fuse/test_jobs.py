@@ -127,10 +127,19 @@ async def test_a_directory_is_at_one_name_wherever_its_rename_is_killed(
     assert at > 20
 
 
+SOME_KILLS = ((8, 3), (9, 5), (14, 2), (16, 4), (18, 3), (22, 1), (23, 2), (24, 3))
+ALL_KILLS = tuple((first, second) for first in range(1, 48) for second in range(1, 24, 2))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_replay_that_is_killed_is_replayed(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "pairs", [SOME_KILLS, pytest.param(ALL_KILLS, marks=pytest.mark.campaign)], ids=["some", "all"]
+)
+async def test_a_replay_that_is_killed_is_replayed(
+    kind: str, pairs: tuple[tuple[int, int], ...], tmp_path: Path
+) -> None:
     kills = 0
-    for first, second in ((8, 3), (9, 5), (14, 2), (16, 4), (18, 3), (22, 1), (23, 2), (24, 3)):
+    for first, second in pairs:
         store, folder = make_store(kind), tmp_path / f"{first}-{second}"
         folder.mkdir()
         await make_tree(store, folder)
