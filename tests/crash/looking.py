@@ -41,12 +41,12 @@ def look_at_mount(top: Path) -> Found:
 def look_at_bucket(client: OtherClient) -> Found:
     """Read all objects, when nothing changes any more. Raises: Unsettled."""
     before: Mapping[str, bytes] | None = None
-    reason: Exception | None = None
+    reason: Unsettled | None = None
     for _ in range(LOOKS):
         time.sleep(QUIET_S)
         try:
             objects = _objects(client)
-        except Exception as exc:
+        except Unsettled as exc:
             # A key that was just listed is gone: a DELETE of the dead mount came late.
             before, reason = None, exc
             continue
@@ -67,9 +67,15 @@ def _as_tree(objects: Mapping[str, bytes]) -> Found:
 
 
 def _objects(client: OtherClient) -> dict[str, bytes]:
+    def read(key: str) -> bytes:
+        try:
+            return b"" if key.endswith("/") else client.get(key)
+        except Exception as exc:
+            raise Unsettled(f"{key} is listed and cannot be read") from exc
+
     keys = client.keys("")
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(keys, pool.map(client.get, keys), strict=True))
+        return dict(zip(keys, pool.map(read, keys), strict=True))
 
 
 def part_of(found: Found, worker: int) -> Found:
