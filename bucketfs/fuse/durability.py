@@ -111,10 +111,13 @@ class Durability:
             self._later.add(node)
 
     async def keep(self, node: Node) -> bool:
-        """Have an unsaved file in the journal; tell whether it is one that can be kept there.
+        """Have an unsaved file in the journal; tell whether the next mount knows of it.
 
-        Directories and removals are not. Raises: NoSpace, CacheDirectoryError.
+        A removal that waits is there since it was made; a directory's attributes never are.
+        Raises: NoSpace, CacheDirectoryError.
         """
+        if node.waits_for_delete:
+            return True
         if node.is_directory or not node.is_dirty:
             return False
         await self._keeper.keep(node)

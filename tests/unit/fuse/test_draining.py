@@ -89,6 +89,21 @@ async def test_what_cannot_be_kept_is_said(
     assert await drainer.save_all() == [Failure("/a", "away; the disk is full", False)]
 
 
+async def test_a_removal_is_kept_and_a_directory_is_not(
+    tree: FakeTree, drainer: Drainer, keeper: FakeKeeper
+) -> None:
+    removed = tree.add(2, "removed")
+    removed.is_removed = removed.has_deferred_delete = True
+    directory = tree.add(3, "directory", mode=0o40755)
+    directory.has_unsaved_attributes = True
+    tree.save_error = Transient("away")
+    assert await drainer.save_all() == [
+        Failure("/directory/", "away", False),
+        Failure("/removed", "away", True),
+    ]
+    assert keeper.kept == []
+
+
 async def test_a_store_that_is_away_is_not_waited_for_by_every_file(
     tree: FakeTree, drainer: Drainer, keeper: FakeKeeper, autojump_clock: trio.testing.MockClock
 ) -> None:
