@@ -18,6 +18,7 @@ from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.replaying import Outcome
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.records import JobRecord
+from bucketfs.storage.interface import Precondition, Version
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,10 @@ class JournalledJobs:
 
         async def replay_one(record: JobRecord) -> None:
             try:
-                outcome = await replay(record.kind, record.details)
-                if is_first:
-                    await self._carry_over(outcome)
+                if not (is_first and self._is_moot(record)):
+                    outcome = await replay(record.kind, record.details)
+                    if is_first:
+                        await self._carry_over(outcome)
                 await self._journal.drop_job(record.number, is_durable=record.kind == DELETE)
             except (KeyError, ValueError) as exc:
                 log.warning("a job stays in the journal, another version made it: %r", exc)
@@ -104,6 +106,17 @@ class JournalledJobs:
         while True:
             await trio.sleep(RETRY_INTERVAL_S)
             await self.replay_left(replay)
+
+    def _is_moot(self, record: JobRecord) -> bool:
+        """Whether an object that was to be deleted is what an unsaved file is to replace.
+
+        The file was being renamed, and what it replaces was to go. It has its old name still.
+        """
+        if record.kind != DELETE:
+            return False
+        replaced = Precondition(Version(record.details["version"]))
+        key = record.details["key"]
+        return any(file.key == key and file.expected == replaced for file in self._journal.files)
 
     async def _carry_over(self, outcome: Outcome) -> None:
         """Let the journal's unsaved files follow what became of their names."""

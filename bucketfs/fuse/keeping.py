@@ -105,12 +105,22 @@ class Keeper:
             log.error("unsaved bytes of %r are in memory only: %s", node.name, exc)
 
     async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
-        """Note new keys, and that what was at the new name is gone."""
-        keys = {node.record: key_of(node) for node in nodes if node.record is not None}
-        if replaced is not None and replaced.record is not None:
-            await self.removed(replaced)
-        if keys:
-            await self._journal.rekey(keys)
+        """Note new keys, what they expect there, and that what was at the new name is gone."""
+        known = {node.record: node for node in nodes if node.record is not None}
+        if not known:
+            if replaced is not None:
+                await self.removed(replaced)
+            return
+        gone = replaced.record if replaced is not None else None
+        await self._journal.rekey(
+            {number: key_of(node) for number, node in known.items()},
+            {number: node.expected for number, node in known.items() if node.is_new},
+            [] if gone is None else [gone],
+        )
+        if replaced is not None and gone is not None:
+            replaced.record = None
+            self._kept.pop(gone, None)
+            self._known.pop(gone, None)
 
     async def changed(self, node: Node) -> None:
         """Note a kept file's new attributes."""

@@ -196,10 +196,26 @@ class Renamer:
         return jobs.journalled(self._saver.jobs, jobs.RENAME_FILE, details, is_durable=False)
 
     async def _rename_unsaved(self, move: _Move, old_key: str) -> None:
-        """Rename a file that only this mount has; its save will replace the target's object."""
+        """Rename a file that only this mount has, and delete what it was to replace."""
+        expected = move.source.expected
+        if expected == ABSENT:
+            await self._take_unsaved(move)
+            return
+        version = expected.version if expected is not None else None
+        log = self._saver.jobs if version is not None else jobs.NothingLogged()
+        details = {"key": old_key, "version": version or "", "modified_ns": "0"}
+        finder = self._dentries.finder
+        async with jobs.journalled(log, jobs.DELETE, details, is_durable=False):
+            await self._take_unsaved(move)
+            finder.removed(prefix_of(move.former_parent), move.former_name, is_deferred=True)
+            try:
+                await self._store.delete(old_key)
+            finally:
+                finder.removed(prefix_of(move.former_parent), move.former_name)
+
+    async def _take_unsaved(self, move: _Move) -> None:
+        """Give an unsaved file its new name; its save will replace the target's object."""
         source, target = move.source, move.target
-        if source.expected != ABSENT:
-            await self._store.delete(old_key)  # the object that it was to replace there
         if target is None:
             source.expected = ABSENT
         elif target.is_new:

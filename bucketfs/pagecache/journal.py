@@ -23,18 +23,22 @@ from bucketfs.pagecache.records import (
     UploadRecord,
     encode_attributes,
     encode_details,
+    encode_expected,
     encode_file,
     encode_key,
     encode_sent,
     encode_text,
 )
-from bucketfs.storage.interface import ObjectAttributes
+from bucketfs.storage.interface import ObjectAttributes, Precondition
 
 NUMBERS_PER_OPENING = 1 << 32
 """Each opening has numbers of its own, so that none has to be written down when it is given out."""
 
 _PUT_FILE = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * 14)})"
 _PUT_PART = f"INSERT OR REPLACE INTO parts VALUES ({', '.join('?' * 7)})"
+_SET_KEY = "UPDATE files SET key = ? WHERE number = ?"
+_SET_EXPECTED = "UPDATE files SET expected = ? WHERE number = ?"
+_DROP_FILE = "DELETE FROM files WHERE number = ?"
 _NOTE_FAILURE = """UPDATE files SET attempts = attempts + 1, last_error = ?, is_refused = ?
     WHERE number = ?"""
 
@@ -105,14 +109,32 @@ class Journal:
         await self._commits.commit((_PUT_FILE, encode_file(record)), is_durable=True)
         self._files.pop(record.number, None)
 
-    async def rekey(self, keys: Mapping[int, str]) -> None:
-        """Set the keys under which files (by number) are to be saved, all at once."""
-        sql = "UPDATE files SET key = ? WHERE number = ?"
-        changes = [(sql, (encode_key(key), number)) for number, key in keys.items()]
-        await self._commits.commit(*changes, is_durable=True)
+    async def rekey(
+        self,
+        keys: Mapping[int, str],
+        expected: Mapping[int, Precondition | None] | None = None,
+        gone: Iterable[int] = (),
+    ) -> None:
+        """Set the keys under which files (by number) are to be saved, all at once.
+
+        In the same step: `expected`, what must hold there for some of them; `gone`, files that lost
+        their names to them and are forgotten.
+        """
+        expectations, lost = expected or {}, list(gone)
+        await self._commits.commit(
+            *((_SET_KEY, (encode_key(key), number)) for number, key in keys.items()),
+            *((_SET_EXPECTED, (encode_expected(e), n)) for n, e in expectations.items()),
+            *((_DROP_FILE, (number,)) for number in lost),
+            is_durable=True,
+        )
+        for number in lost:
+            self._files.pop(number, None)
         for number, key in keys.items():
             if number in self._files:
                 self._files[number] = replace(self._files[number], key=key)
+        for number, expectation in expectations.items():
+            if number in self._files:
+                self._files[number] = replace(self._files[number], expected=expectation)
 
     async def set_attributes(
         self,
@@ -135,9 +157,8 @@ class Journal:
 
     async def drop_files(self, numbers: Iterable[int]) -> None:
         """Forget files: their bytes are in the bucket, or nobody wants them."""
-        sql = "DELETE FROM files WHERE number = ?"
         gone = list(numbers)
-        await self._commits.commit(*((sql, (number,)) for number in gone), is_durable=False)
+        await self._commits.commit(*((_DROP_FILE, (number,)) for number in gone), is_durable=False)
         for number in gone:
             self._files.pop(number, None)
 

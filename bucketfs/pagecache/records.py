@@ -134,10 +134,14 @@ def decode_details(text: str) -> Mapping[str, str]:
     return {str(name): str(value) for name, value in json.loads(text).items()}
 
 
+def encode_expected(expected: Precondition | None) -> str | None:
+    """Return what must hold at a key as one JSON text."""
+    return None if expected is None else _dumped({"version": expected.version})
+
+
 def encode_file(record: FileRecord) -> Columns:
     """Return the columns of the table `files` for a record."""
     base = None if record.base is None else _dumped(_described(record.base))
-    expected = None if record.expected is None else _dumped({"version": record.expected.version})
     return (
         record.number,
         encode_key(record.key),
@@ -146,7 +150,7 @@ def encode_file(record: FileRecord) -> Columns:
         record.spill,
         record.data,
         base,
-        expected,
+        encode_expected(record.expected),
         encode_attributes(record.attributes),
         record.kept_ns,
         record.attempts,

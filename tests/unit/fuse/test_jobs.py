@@ -207,6 +207,34 @@ async def test_unsaved_bytes_of_a_replaced_file_do_not_come_back(kind: str, tmp_
     assert is_acknowledged
 
 
+@pytest.mark.parametrize("is_saved", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_unsaved_file_that_replaces_another_moves_on_alone(
+    kind: str, is_saved: bool, tmp_path: Path
+) -> None:
+    async def rename_twice(life: Life) -> None:
+        await life.create(life.root, b"a", b"new bytes", is_saved=False)
+        await life.tree.rename(life.root, b"a", life.root, b"b", 0)
+        await life.tree.rename(life.root, b"b", life.root, b"c", 0)
+
+    outcomes = set()
+    for at in range(1, 30):
+        store, folder = make_store(kind), tmp_path / str(at)
+        folder.mkdir()
+        async with one_life(store, folder) as life:
+            await life.create(life.root, b"b", b"of b", is_saved=is_saved)
+        is_acknowledged = await lived(store, folder, at, rename_twice)
+        found = await settled(store, folder)
+        new = b"new bytes"
+        assert found in ({"b": b"of b"}, {"a": new, "b": b"of b"}, {"b": new}, {"c": new}), at
+        outcomes.add(tuple(found))
+        if is_acknowledged:
+            assert found == {"c": new}
+            break
+    assert is_acknowledged
+    assert outcomes == {("b",), ("a", "b"), ("c",)}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_removed_file_stays_removed_though_a_handle_still_read_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
