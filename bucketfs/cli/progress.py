@@ -24,23 +24,52 @@ def last_of(reports: Iterator[Report], verb: str, last: str) -> Report:
     No further report is waited for, and the iterator stays open.
     """
     bar: Progress | None = None
-    most = 0
+    progress = _Sent()
     try:
         for seen, report in enumerate(reports):
             if last in report:
                 return report
-            left = int(report.get("dirty_bytes", 0))
-            most = max(most, left)
+            progress.note(report)
             if bar is None and seen >= _QUIET_REPORTS and report.get("dirty_files"):
                 bar = _new_bar() if sys.stderr.isatty() else None
             if bar is not None:
                 task = bar.task_ids[0]
                 words = describe_left(report, verb)
-                bar.update(task, description=words, total=max(most, 1), completed=most - left)
+                bar.update(
+                    task, description=words, total=progress.total, completed=progress.completed
+                )
         return {}
     finally:
         if bar is not None:
             bar.stop()
+
+
+class _Sent:
+    """How much of the most that was ever left is done, from what reports say.
+
+    A file counts as unsaved until all of it is in the bucket; the parts that were sent since the
+    first report show how far the files are that are under way.
+    """
+
+    def __init__(self) -> None:
+        self.completed = 0
+        self._most = 0
+        self._sent_before: int | None = None
+
+    @property
+    def total(self) -> int:
+        return max(self._most, 1)
+
+    def note(self, report: Report) -> None:
+        """Learn from a report."""
+        left = int(report.get("dirty_bytes", 0))
+        sent = int(report.get("statistics", {}).get("sent_bytes", 0))
+        if self._sent_before is None:
+            self._sent_before = sent
+        self._most = max(self._most, left)
+        done = max(self._most - left, min(sent - self._sent_before, self._most))
+        # What was sent twice, or written meanwhile, never lets the bar go back.
+        self.completed = max(self.completed, done)
 
 
 def _new_bar() -> Progress:

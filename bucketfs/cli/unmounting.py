@@ -42,6 +42,8 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
         raise ConfigurationError(f"the mount process of {place} does not answer") from exc
     except OSError:
         folder = cache_folder_of(place)
+        if folder is None and mounttable.find(place) is None:
+            return 0  # somebody else has unmounted it meanwhile, and everything was saved
         left = f"what it had not saved is in {folder or 'its cache folder'}"
         how = f"the next mount saves it, `bucketfs recover {folder or 'CACHE_DIR'}` exports it"
         _free(place, is_lazy=True)

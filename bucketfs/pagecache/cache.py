@@ -128,6 +128,7 @@ class PageCache:
             "spilled_bytes": self._room.disk_bytes,
             "dirty_bytes": sum(content.dirty_bytes for content in self._contents),
             "uploads_in_flight": self._room.uploads,
+            "sent_bytes": self._room.sent_bytes,
         }
 
     async def aclose(self) -> None:

@@ -44,6 +44,9 @@ class Room:
         """Bytes in spill files."""
         self.uploads = 0
         """Saves and parts under way, which may free bytes when they end."""
+        self.sent_bytes = 0
+        """Bytes of parts that were sent so far: how far a large file is, which counts as unsaved
+        until all of it is there."""
         self.is_being_relieved = False
         """Whether bytes that were sent are being moved to disk, which frees memory."""
         self.when_short: Callable[[], None] = _do_nothing

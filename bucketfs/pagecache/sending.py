@@ -278,6 +278,7 @@ class Sender:
             with self.room.uploading():
                 body = await snapshot.body(part.start, part.stop)
                 sent = await upload.add_part(part.number, body)
+        self.room.sent_bytes += part.stop - part.start
         await self.uploads.sent(upload, part, sent, body)
         return sent
 

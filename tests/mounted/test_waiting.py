@@ -200,6 +200,29 @@ def test_umount_lets_no_changes_in_while_it_saves(world: World, gate: Gate) -> N
     assert world.listed() == {"f", "old"}
 
 
+def test_two_umounts_at_once_wait_for_the_same_end(world: World, gate: Gate) -> None:
+    with world.mounted() as mount:
+        gate.shut()
+        (mount.path / "f").write_bytes(b"slow")
+        command = [sys.executable, "-m", "bucketfs", "umount", str(mount.path)]
+        endings = [
+            subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+        ]
+        try:
+            time.sleep(2)
+            assert [ending.poll() for ending in endings] == [None, None]
+            gate.opened.set()
+            ends = [(ending.wait(60), ending.communicate()[1]) for ending in endings]
+            assert ends == [(0, ""), (0, "")]
+        finally:
+            for ending in endings:
+                ending.kill()
+                ending.wait()
+        assert mount.process.wait(30) == 0
+    assert bucketfs("umount", mount.path).returncode == 1, "nothing is mounted there any more"
+    assert world.data("f") == b"slow"
+
+
 def test_an_umount_that_is_interrupted_lets_changes_in_again(world: World, gate: Gate) -> None:
     with world.mounted() as mount:
         (mount.path / "old").write_bytes(b"old")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bucketfs.cli import unmounting
-from bucketfs.cli.progress import describe_left, last_of
+from bucketfs.cli.progress import _Sent, describe_left, last_of
 from bucketfs.control import Report
 from bucketfs.errors import ConfigurationError
 
@@ -146,6 +146,16 @@ def test_the_last_report_is_not_read_over(
     reports.append({"failed": []})
     assert last_of(iter(reports), "saving", "failed") == reports[-1]
     assert last_of(iter([]), "saving", "failed") == {}
+
+
+def test_parts_of_a_large_file_move_the_bar() -> None:
+    sent = _Sent()
+    states = [(100, 7), (100, 47), (60, 47), (60, 200), (0, 200)]
+    done = []
+    for left, sent_bytes in states:
+        sent.note({"dirty_bytes": left, "statistics": {"sent_bytes": sent_bytes}})
+        done.append((sent.completed, sent.total))
+    assert done == [(0, 100), (40, 100), (40, 100), (100, 100), (100, 100)]
 
 
 def test_what_is_left_in_words() -> None:
