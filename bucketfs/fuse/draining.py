@@ -26,7 +26,8 @@ RETRY_INTERVAL_S = 10.0
 FINAL_ROUNDS = 3
 """How often the end of the mount tries to save what failed; each try has the store's retries."""
 PAUSE_BETWEEN_ROUNDS_S = 2.0
-UNTRIED = "not tried again: the store does not answer, or nobody waits"
+AWAY = "not tried: the store does not answer for other files"
+HURRIED = "not tried: nobody waited for it"
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -92,11 +93,7 @@ class Drainer:
         A store that is away is not waited for once more for each file: when as many as run at once
         have failed for it one after the other, the rest is kept here untried.
         """
-        this = _Round(self._width)
-        async with trio.open_nursery() as nursery:
-            for node in self._chosen(path):
-                nursery.start_soon(self._save, node, this)
-        return sorted(this.failures)
+        return await self._save_each(self._chosen(path))
 
     async def save_last(self) -> None:
         """Let no more changes in, from now on, and save everything: the mount is about to end."""
@@ -129,7 +126,7 @@ class Drainer:
                     await trio.sleep(PAUSE_BETWEEN_ROUNDS_S)
         failures = []
         for node in self._pending.nodes():
-            failures.append(await self._kept(node, self._pending.last_error(node) or UNTRIED))
+            failures.append(await self._kept(node, self._pending.last_error(node) or HURRIED))
         for failure in sorted(failures):
             log.error("not in the bucket: %s", failure)
         return failures
@@ -138,13 +135,18 @@ class Drainer:
         """Try closed files again that could not be saved, now and then, until cancelled."""
         while True:
             await trio.sleep(RETRY_INTERVAL_S)
-            this = _Round(self._width)
-            for node in self._pending.nodes():
-                if node.opens or node.busy or node.is_refused:
-                    continue  # its close will save it, or only a person can
-                await self._save(node, this)
-            for failure in this.failures:
+            # Of what is open or busy the close will tell; what is refused only a person can.
+            nodes = [
+                node
+                for node in self._pending.nodes()
+                if not (node.opens or node.busy or node.is_refused)
+            ]
+            failures = await self._save_each(nodes)
+            tried = [failure for failure in failures if failure.reason != AWAY]
+            for failure in tried:
                 log.warning("still not saved: %s", failure)
+            if len(failures) > len(tried):
+                log.warning("%d more files wait for the store", len(failures) - len(tried))
 
     @contextmanager
     def _patient(self) -> Iterator[None]:
@@ -160,10 +162,17 @@ class Drainer:
         top = self._pending.at(path)
         return [] if top is None else self._pending.nodes(top)
 
+    async def _save_each(self, nodes: Sequence[Node]) -> list[Failure]:
+        this = _Round(self._width)
+        async with trio.open_nursery() as nursery:
+            for node in nodes:
+                nursery.start_soon(self._save, node, this)
+        return sorted(this.failures)
+
     async def _save(self, node: Node, this: _Round) -> None:
         async with self._limiter:
             if this.is_hopeless:
-                this.failures.append(await self._kept(node, UNTRIED))
+                this.failures.append(await self._kept(node, AWAY))
                 return
             try:
                 await self._durability.save(node)

@@ -9,7 +9,7 @@ import trio
 
 from bucketfs.errors import NoSpace, ReadOnly, Transient
 from bucketfs.fuse.door import Door
-from bucketfs.fuse.draining import FINAL_ROUNDS, RETRY_INTERVAL_S, UNTRIED, Drainer, Failure
+from bucketfs.fuse.draining import AWAY, FINAL_ROUNDS, HURRIED, RETRY_INTERVAL_S, Drainer, Failure
 from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.pending import Pending
 from bucketfs.namespace.nodes import Node
@@ -118,7 +118,7 @@ async def test_a_store_that_is_away_is_not_waited_for_by_every_file(
     failures = await drainer.save_all()
     assert trio.current_time() < 400
     assert len(failures) == len(set(keeper.kept)) == 100
-    tried = [failure for failure in failures if failure.reason != UNTRIED]
+    tried = [failure for failure in failures if failure.reason != AWAY]
     assert WIDTH <= len(tried) <= 2 * WIDTH
     assert all(failure.is_kept for failure in failures)
 
@@ -163,7 +163,7 @@ async def test_who_is_in_a_hurry_has_everything_kept(
         nursery.start_soon(drainer.save_last)
         await trio.testing.wait_all_tasks_blocked()
         drainer.hurry()
-    assert await drainer.save_finally() == [Failure("/a", UNTRIED, True)]
+    assert await drainer.save_finally() == [Failure("/a", HURRIED, True)]
     assert keeper.kept == ["a"]
 
 
@@ -215,4 +215,25 @@ async def test_closed_files_are_tried_again(
         tree.save_error = None
         await trio.sleep(RETRY_INTERVAL_S)
         assert tree.saved == ["closed"]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.allows_warnings
+async def test_a_store_that_is_away_fills_no_log(
+    tree: FakeTree,
+    drainer: Drainer,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for inode in range(2, 102):
+        _add_unsaved(tree, inode, f"f{inode}")
+    tree.save_error = Transient("away")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drainer.retry_for_ever)
+        await trio.sleep(RETRY_INTERVAL_S * 1.5)
+        assert 2 <= len(caplog.records) <= 2 * WIDTH + 1
+        assert "more files wait for the store" in caplog.text
+        tree.save_error = None
+        await trio.sleep(RETRY_INTERVAL_S)
+        assert len(tree.saved) == 100
         nursery.cancel_scope.cancel()
