@@ -27,7 +27,7 @@ from bucketfs.fuse.durability import Durability
 from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
-from bucketfs.pagecache.content import Target
+from bucketfs.pagecache.target import Target
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo
 
 log = logging.getLogger(__name__)

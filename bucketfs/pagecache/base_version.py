@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import trio
 
 from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound
+from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.reader import ObjectReader
+from bucketfs.pagecache.window import ReadSettings
 from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore
 
 FETCH_BYTES = 1 << 20
@@ -23,6 +25,22 @@ class BaseVersion:
         self._nursery = nursery
         self._readers = 0
         self._is_retired = False
+
+    @classmethod
+    def open(
+        cls,
+        store: ObjectStore,
+        info: ObjectInfo,
+        memory: Budget,
+        nursery: trio.Nursery,
+        settings: ReadSettings,
+        data: bytes | None,
+    ) -> BaseVersion:
+        """Return the base `info`, of which `data` may be all bytes. No request is made."""
+        reader = ObjectReader(
+            store, info, budget=memory, nursery=nursery, settings=settings, data=data
+        )
+        return cls(reader, store, nursery)
 
     @property
     def info(self) -> ObjectInfo:

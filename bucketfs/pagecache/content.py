@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 
-from bucketfs.errors import FileTooLarge, InvalidOperation, ObjectNotFound, Transient
+from bucketfs.errors import (
+    FileTooLarge,
+    InvalidOperation,
+    ObjectChanged,
+    ObjectNotFound,
+    Transient,
+)
 from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
 from bucketfs.pagecache.base_version import FETCH_BYTES, BaseVersion
 from bucketfs.pagecache.bodies import zeros
@@ -20,9 +25,9 @@ from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.extents import Extent, Kind, Ranges
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages
-from bucketfs.pagecache.reader import ObjectReader
 from bucketfs.pagecache.records import UploadRecord
 from bucketfs.pagecache.sending import Saved, Sender, Snapshot
+from bucketfs.pagecache.target import Target
 from bucketfs.pagecache.unfinished import Unfinished
 from bucketfs.pagecache.uploader import Stream, is_full
 from bucketfs.pagecache.window import ReadSettings
@@ -31,16 +36,6 @@ from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Preconditio
 log = logging.getLogger(__name__)
 
 _END = 1 << 63  # past the end of any file
-
-
-class Target(Protocol):
-    """Where a file would be saved now: asked when it begins to stream."""
-
-    def key(self) -> str:
-        """Return the object's key."""
-
-    def attributes(self) -> ObjectAttributes:
-        """Return what is to stand beside its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +121,18 @@ class Content:
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         """Return up to `length` bytes from `offset`; fewer only at the end of the file.
 
-        Raises: StorageError, ObjectChanged (the base was replaced), CacheDirectoryError.
+        Raises: StorageError, ObjectChanged (others replaced the base), CacheDirectoryError.
         """
+        while True:
+            base = self._base
+            try:
+                return await self._read(offset, length)
+            except ObjectChanged:
+                async with self._save_lock:  # a save may be what replaced it: read on from there
+                    if self._base is base:
+                        raise
+
+    async def _read(self, offset: int, length: int) -> bytes | memoryview:
         stop = min(offset + length, self._pages.size)
         if offset >= stop:
             return b""
@@ -387,13 +392,5 @@ class Content:
         self._stream = None
 
     def _new_base(self, info: ObjectInfo, data: bytes | None) -> BaseVersion:
-        shared = self._shared
-        reader = ObjectReader(
-            shared.sender.store,
-            info,
-            budget=shared.memory,
-            nursery=shared.nursery,
-            settings=shared.reading,
-            data=data,
-        )
-        return BaseVersion(reader, shared.sender.store, shared.nursery)
+        its = self._shared
+        return BaseVersion.open(its.sender.store, info, its.memory, its.nursery, its.reading, data)

@@ -449,6 +449,53 @@ async def test_someone_elses_object_is_not_overwritten(
     assert bytes(await content.read(0, 10)) == b"mine"
 
 
+@pytest.mark.parametrize("is_others", [False, True])
+async def test_a_read_during_a_save_that_has_arrived_goes_on_from_there(
+    cache: PageCache, store: WatchedStore, monkeypatch: pytest.MonkeyPatch, is_others: bool
+) -> None:
+    data = bytes(range(256)) * KIB
+    content = await opened(cache, store, data)
+    await content.write(0, b"changed")
+    arrived, answer, copy_whole = trio.Event(), trio.Event(), store.called
+
+    async def unanswered(name: str) -> None:
+        await copy_whole(name)
+        if name == "commit":
+            # What the commit makes is there before anybody hears of it.
+            await MemoryStore.write(store, "k", BytesBody(b"changed" + data[7:]), PLAIN)
+            arrived.set()
+            await answer.wait()
+            if is_others:
+                raise AccessDenied("no")
+            store._objects["k"] = kept
+
+    kept = store._objects["k"]
+    monkeypatch.setattr(store, "called", unanswered)
+    outcomes: list[object] = []
+
+    async def save() -> None:
+        try:
+            await content.save("k", PLAIN, None)
+        except AccessDenied:
+            outcomes.append("refused")
+
+    async def read() -> None:
+        try:
+            outcomes.append(bytes(await content.read(200 * KIB, 20)))
+        except ObjectChanged:
+            outcomes.append("changed")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(save)
+        await arrived.wait()
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert outcomes == []
+        answer.set()
+    assert outcomes == (["refused", "changed"] if is_others else [data[200 * KIB :][:20]])
+    assert "commit" in store.calls
+
+
 @pytest.mark.parametrize("size", [1000, 4 * PART])
 async def test_writes_during_a_save_are_for_the_next_one(
     cache: PageCache, store: WatchedStore, size: int
