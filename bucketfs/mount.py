@@ -141,8 +141,10 @@ class Mounted:
         """Save what is at and below a path; return what could not be saved."""
         return [asdict(failure) for failure in await self._layers.drainer.save_all(path)]
 
-    def describe(self) -> str:
-        """Return one line for a service manager."""
+    def describe_end(self) -> str | None:
+        """Return one line for a service manager; None: the mount is not being ended."""
+        if not self._layers.drainer.door.is_shut:
+            return None
         files, left_bytes = self._layers.drainer.left()
         return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
 
@@ -276,15 +278,14 @@ async def _serve(
         kernel_options=settings.kernel_options,
     )
     session = Session(layers.operations, settings.mountpoint, options)
-    mounted = Mounted(settings, layers)
+    mounted, drainer, status = Mounted(settings, layers), layers.drainer, 0
     control = ControlServer(settings.mountpoint, mounted, settings.cache_folder)
-    status = 0
     async with trio.open_nursery() as side:
         await side.start(control.serve)
         session.mount()
         try:
             layers.start(side)
-            drainer = layers.drainer
+            side.start_soon(supervisor.hold_off, mounted.describe_end)
             side.start_soon(end_on_signal, session, drainer.save_last, drainer.hurry)
             side.start_soon(_announce, session, ready, supervisor)
             await session.run()
@@ -294,9 +295,10 @@ async def _serve(
             status = 1
         finally:
             session.close()
-        side.start_soon(supervisor.hold_off, mounted.describe)
+        supervisor.tell("STOPPING=1")
+        drainer.door.shut_for_good()
         await layers.handles.close_all()
-        if await layers.drainer.save_finally():
+        if await drainer.save_finally():
             status = 1
             log.error("kept in %s; the next mount saves it", settings.cache_folder)
         await control.finish(status)

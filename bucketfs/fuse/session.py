@@ -33,7 +33,7 @@ MOST_TASKS = 128
 _MOUNT_CHECK_S = 10.0
 EXTENSION_S = 60.0
 """How much longer a service manager shall wait, from each time that it is told so."""
-EXTENSION_INTERVAL_S = 10.0
+EXTENSION_INTERVAL_S = 5.0
 
 
 def mount_options(
@@ -122,14 +122,17 @@ class Supervisor:
         except OSError as exc:
             log.debug("the service manager was not told: %s", exc)
 
-    async def hold_off(self, describe: Callable[[], str]) -> None:
-        """Say that this service is stopping, and ask for more time again and again.
+    async def hold_off(self, describe: Callable[[], str | None]) -> None:
+        """Ask for more time again and again while the mount is being ended, until cancelled.
 
-        Until cancelled: what is being saved has time limits of its own. `describe`: the status.
+        `describe` returns the status, None as long as nothing ends. What is being saved has time
+        limits of its own.
         """
         extension = f"EXTEND_TIMEOUT_USEC={int(EXTENSION_S * 1e6)}"
         while True:
-            self.tell("STOPPING=1", extension, f"STATUS={describe()}")
+            status = describe()
+            if status is not None:
+                self.tell(extension, f"STATUS={status}")
             await trio.sleep(EXTENSION_INTERVAL_S)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -50,14 +51,14 @@ class World:
     proxy: FaultyServer
     folder: Path
 
-    def mounted(self, *options: str) -> AbstractContextManager[Mount]:
+    def mounted(self, *options: str, **environment: str) -> AbstractContextManager[Mount]:
         """Mount the bucket through the proxy, with write-back."""
         place = f"endpoint={self.proxy.url},region=us-east-1,addressing=path"
         return mounted(
             f"s3://{self.bucket}",
             self.folder,
             *(place, "writeback", *options),
-            environment=self.server.environment,
+            environment={**self.server.environment, **environment},
         )
 
     @property
@@ -301,6 +302,26 @@ def test_a_second_sigterm_does_not_wait_for_the_server(world: World, gate: Gate)
     assert [file["path"] for file in left] == (["/f"] if left else [])
     with world.mounted() as mount:
         assert (mount.path / "f").read_bytes() == b"slow"
+
+
+def test_a_service_manager_is_told(world: World, gate: Gate, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        with world.mounted(NOTIFY_SOCKET=str(tmp_path / "notify")) as mount:
+            assert manager.recv(4096) == b"READY=1"
+            gate.shut()
+            (mount.path / "f").write_bytes(b"slow")
+            mount.process.send_signal(signal.SIGTERM)
+            assert manager.recv(4096) == (
+                b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=saving 1 files (0 MiB) into the bucket"
+            )
+            gate.opened.set()
+            assert mount.process.wait(30) == 0
+            told = b""
+            while told != b"STOPPING=1":
+                told = manager.recv(4096)
+    assert world.data("f") == b"slow"
 
 
 def test_recover_exports_what_a_killed_mount_had_acknowledged(world: World, tmp_path: Path) -> None:

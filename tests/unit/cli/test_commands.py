@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,45 @@ def test_a_wrong_option_is_found_before_anything_else() -> None:
         settings_from(
             "bad", Path("/"), ["x=1"], is_foreground=False, is_read_only=False, is_debug=False
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        (["re"], ["recover"]),
+        (["recover", "--ex"], ["--export"]),
+        (["pending", "--j"], ["--json"]),
+        (["umount", "--f"], ["--force"]),
+    ],
+)
+def test_completion_for_the_shell(words: list[str], completions: list[str]) -> None:
+    program = "import sys; sys.argv = ['bucketfs']; from bucketfs.cli.main import main; main()"
+    asked = {
+        "_BUCKETFS_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(["bucketfs", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={**os.environ, **asked},
+    )
+    assert (done.returncode, done.stdout.split()) == (0, completions)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("sync", "sync(1) and sync(2) cannot do this"),
+        ("umount", "refused (EROFS)"),
+        ("pending", "No request is made"),
+        ("recover", "they are holes in the copy"),
+    ],
+)
+def test_help_says_what_a_person_must_know(command: str, words: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert words in " ".join(done.stdout.split())

@@ -121,8 +121,12 @@ async def test_a_service_manager_is_asked_for_more_time(
         assert manager.recv(1000) == b"READY=1"
         with trio.move_on_after(EXTENSION_INTERVAL_S * 1.5):
             await service.hold_off(lambda: "saving 2 files")
-        expected = b"STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\nSTATUS=saving 2 files"
+        expected = b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=saving 2 files"
         assert [manager.recv(1000), manager.recv(1000)] == [expected, expected]
+        with trio.move_on_after(EXTENSION_INTERVAL_S * 5):
+            await service.hold_off(lambda: None)
+        service.tell("END=1")
+        assert manager.recv(1000) == b"END=1", "nothing is said while nothing ends"
 
 
 @pytest.mark.parametrize("address", [None, "", "/no/such/socket"])
