@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
-import trio
-
 from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
@@ -40,6 +38,8 @@ log = logging.getLogger(__name__)
 DIRECTORY_TYPE = "application/x-directory"
 DEFAULT_TYPE = "application/octet-stream"
 _MARKER_ATTEMPTS = 3
+_AT_ONCE_NS = 2 * 10**9
+"""So long after an unlink its delete asks for no version."""
 _SENT_MOST = 4
 """So many saves of unknown outcome are remembered of a file."""
 
@@ -135,12 +135,12 @@ class Saver:
     async def delete_hidden(self, key: str, node: Node) -> None:
         """Delete the object of a removed file, unless others have put another in its place.
 
-        As long as what is known of the file may be believed, that is not asked again.
+        Right after its removal that is not asked: an unlink that does not wait asks nothing either.
         """
         if self.dentries.hidden.get(key) is not node:
             return
-        is_believed = trio.current_time() < node.fresh_until_s
-        version = node.info.version if node.info is not None and not is_believed else None
+        is_at_once = self.now_ns() - node.attributes.ctime_ns < _AT_ONCE_NS
+        version = node.info.version if node.info is not None and not is_at_once else None
         with suppress(ObjectChanged):  # what is there now is the file of somebody else
             await self.store.delete(key, version)
         # ATOMIC: the key is free, for the finder too
