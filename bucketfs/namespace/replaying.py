@@ -121,20 +121,16 @@ class Replayer:
         if not originals:
             return  # others have removed the old tree: what is at the new one is all that is left
         left: list[str] = []
-        marker: ObjectInfo | None = None
 
         async def undo_page(objects: Sequence[ObjectInfo]) -> None:
-            nonlocal marker
-            pairs = []
-            for info in objects:
-                if info.key == new_prefix:
-                    marker = info
-                else:
-                    pairs.append((originals.get(info.key[len(new_prefix) :]), info))
+            below = [info for info in objects if info.key != new_prefix]
+            pairs = [(originals.get(info.key[len(new_prefix) :]), info) for info in below]
             left.extend(await self._delete_copies(pairs))
 
         await each_page(self._store, new_prefix, undo_page)
-        if marker is not None and is_marker_own and not left and marker.size == 0:
+        # Only now: gateways to file systems give a directory another version with its entries.
+        marker = await find(self._store, new_prefix) if is_marker_own and not left else None
+        if marker is not None and marker.size == 0:
             with suppress(ObjectChanged):
                 await self._store.delete(marker.key, marker.version)
         _report(left, "are no copies of what a rename that was interrupted has left behind")
