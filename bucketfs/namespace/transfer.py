@@ -124,7 +124,7 @@ class TreeTransfer:
         failures: dict[str, Exception] = {}
         is_believed = trio.current_time() - self._listed_s < BELIEVED_S
         if self._is_native or is_believed:
-            copied = [] if self._is_native else list(self.done)
+            copied = [] if self._is_native else _leaves_first(self.done)
             failures.update(await self._store.delete_many([*copied, self.old_prefix]))
         else:
             await self._delete_listed(failures)
@@ -147,7 +147,7 @@ class TreeTransfer:
                     gone.append(info.key)
                 elif info.key != self.old_prefix:
                     left += 1
-            failures.update(await self._store.delete_many(gone))
+            failures.update(await self._store.delete_many(_leaves_first(gone)))
 
         await each_page(self._store, self.old_prefix, delete_page)
         if left:
@@ -167,7 +167,7 @@ class TreeTransfer:
                     )
                     await self._store.delete_many(self._own_marker())
                     return True
-                copies = [self.new_key(key) for key in self.done]
+                copies = _leaves_first(self.new_key(key) for key in self.done)
                 failures = await self._store.delete_many([*copies, *self._own_marker()])
                 for failure in failures.values():
                     raise failure
@@ -196,3 +196,8 @@ class TreeTransfer:
         if old is not None and new is not None and await is_copy(self._store, old, new):
             with suppress(ObjectChanged):
                 await self._store.delete(new.key, new.version)
+
+
+def _leaves_first(below: Iterable[str]) -> list[str]:
+    """Order keys so that those below a marker come before it: folders go only when empty."""
+    return sorted(below, reverse=True)

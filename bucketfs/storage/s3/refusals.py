@@ -30,6 +30,8 @@ _WORDS = Vocabulary(
         "KeyTooLongError": InvalidKey,
         "ObjectNotAppendable": NotSupported,
         "PositionNotEqualToLength": ObjectChanged,
+        # Ceph's word where two appends make one object at the same time.
+        "BucketAlreadyExists": ObjectChanged,
         "XMinioInvalidObjectName": InvalidKey,
         "XMinioInvalidResourceName": InvalidKey,
         "InsufficientStorage": QuotaExceeded,

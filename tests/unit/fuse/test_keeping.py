@@ -408,3 +408,30 @@ async def test_a_waiting_delete_takes_no_object_of_others(
         await life.tree.save(node)
     assert await in_bucket(store, "f") == b"theirs"
     life.die()
+
+
+@pytest.mark.allows_warnings
+async def test_an_edit_that_arrived_before_the_kill_can_be_read(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write("f", BytesBody(b"0123456789"), ObjectAttributes())
+    first = await live(store, tmp_path, nursery)
+    node = await first.tree.lookup(first.tree.root, b"f")
+    number = await first.handles.open(node, os.O_RDWR)
+    await first.handles.write(number, 3, b"abc")
+    await first.handles.flush(number)
+    await first.handles.close(number)
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Keeper, "saved", killed)
+    with pytest.raises(Killed):
+        await first.tree.save(node)
+    monkeypatch.undo()
+    first.die()
+    second = await live(store, tmp_path, nursery)
+    (restored,) = second.restored
+    assert await second.read(restored) == b"012abc6789"
+    assert await in_bucket(store, "f") == b"012abc6789"
+    second.die()

@@ -9,7 +9,7 @@ import pytest
 import trio.testing
 
 from bucketfs.errors import NameTooLong, StorageError, Transient
-from bucketfs.namespace.transfer import BELIEVED_S, TreeTransfer
+from bucketfs.namespace.transfer import BELIEVED_S, TreeTransfer, _leaves_first
 from bucketfs.storage.interface import BytesBody, ListPage, ObjectAttributes, ObjectInfo
 from bucketfs.storage.memory import DEFAULT_CAPABILITIES, MemoryStore
 
@@ -164,3 +164,7 @@ async def test_an_undo_that_fails_says_so(store: CountingStore) -> None:
     assert not await transfer.undo()
     with pytest.raises(StorageError):
         await transfer.delete_old()
+
+
+def test_what_is_below_a_marker_is_deleted_before_it() -> None:
+    assert _leaves_first(["d/", "d/a", "d/b/", "d/b/c"]) == ["d/b/c", "d/b/", "d/a", "d/"]
