@@ -15,7 +15,7 @@ from tests.crash.campaign import DEFAULT, OPTIONS, WRITEBACK, Campaign
 from tests.crash.stores import bucket_of
 
 KILLS = {
-    ("juicefs", DEFAULT): 2,
+    ("radosgw", DEFAULT): 2,
     ("radosgw", WRITEBACK): 3,
     ("cos", DEFAULT): 2,
     ("bos", WRITEBACK): 3,
