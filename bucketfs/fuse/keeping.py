@@ -77,12 +77,13 @@ class Keeper:
         number = node.record or self._journal.new_number()
         if content is not None:
             content.record = number  # an upload under way is the next mount's to go on with
+        state = _state_of(node)  # of before the image, which may lack what is written meanwhile
         image = await content.image() if content is not None else Image(0, (), None, b"", None)
         # ATOMIC: from the image to the record nothing is written, renamed or saved.
         if not _needs_record(node):
             return
         node.record = number
-        record, state = self._record(node, number, image), _state_of(node)
+        record = self._record(node, number, image)
         await self._journal.put_file(record)
         self._kept[record.number] = state
         self._known[record.number] = (record.attributes, *record.sent)

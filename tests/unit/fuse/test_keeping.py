@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bucketfs.namespace.nodes import Caller, Changes, Node
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
+from bucketfs.pagecache.spill import SpillFile
 from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes
 from bucketfs.storage.memory import MemoryStore
 
@@ -434,4 +436,36 @@ async def test_an_edit_that_arrived_before_the_kill_can_be_read(
     (restored,) = second.restored
     assert await second.read(restored) == b"012abc6789"
     assert await in_bucket(store, "f") == b"012abc6789"
+    second.die()
+
+
+@pytest.mark.allows_warnings
+async def test_two_closes_at_once_keep_what_both_wrote(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await live(store, tmp_path, nursery)
+    node = await first.tree.create(first.tree.root, b"f", 0o644, ME)
+    one, two = (first.handles.opened(node, os.O_RDWR) for _ in range(2))
+    size = 300 * KIB
+    await first.handles.write(one, 0, b"1" * size)
+    sync, go, begun = SpillFile.sync, threading.Event(), trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def slow(spill: SpillFile) -> None:
+        token.run_sync_soon(begun.set)
+        assert go.wait(30)
+        sync(spill)
+
+    monkeypatch.setattr(SpillFile, "sync", slow)
+    async with trio.open_nursery() as closing:
+        closing.start_soon(first.handles.flush, one)
+        await begun.wait()
+        await first.handles.write(two, size, b"2" * size)
+        closing.start_soon(first.handles.flush, two)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        go.set()
+    first.die()
+    second = await live(store, tmp_path, nursery)
+    (restored,) = second.restored
+    assert await second.read(restored) == b"1" * size + b"2" * size
     second.die()
