@@ -133,7 +133,22 @@ class Replayer:
         if marker is not None and marker.size == 0:
             with suppress(ObjectChanged):
                 await self._store.delete(marker.key, marker.version)
+        elif marker is None and is_marker_own and not left:
+            await self._end_bare_folders(new_prefix)
         _report(left, "are no copies of what a rename that was interrupted has left behind")
+
+    async def _end_bare_folders(self, prefix: str) -> None:
+        """Remove folders that copies have made before they ended without an object.
+
+        Only gateways to file systems have such: shown by what is around them, though there is no
+        marker and no object below.
+        """
+        below = await self._store.list_page(prefix, "/")
+        for folder in below.prefixes:
+            await self._end_bare_folders(folder)
+        around = await self._store.list_page(prefix.removesuffix("/"), "/", limit=2)
+        if prefix in around.prefixes and not below.objects:
+            await self._store.delete(prefix)
 
     async def _delete_rest(self, old_prefix: str, new_prefix: str, newest_ns: int) -> None:
         """Delete what is left below the old prefix and has its copy below the new one."""

@@ -199,7 +199,12 @@ class Pages:
         await self.drop_spill()
 
     async def drop_spill(self) -> None:
-        """Remove the spill file if no extent is in it any more. Raises: CacheDirectoryError."""
+        """Remove the spill file if no extent is in it any more. Raises: CacheDirectoryError.
+
+        Not a checkpoint for the many files that never had one.
+        """
+        if not (self.spill.is_there or self._lock.locked()):
+            return
         async with self._lock:
             if not any(extent.kind is Kind.SPILLED for extent in self.extents):
                 with trio.CancelScope(shield=True):

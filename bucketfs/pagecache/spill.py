@@ -37,6 +37,11 @@ class SpillFile:
         """Where it is, or would be."""
         return self._path
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file to discard; asked by whoever keeps others from writing to it."""
+        return self._descriptor is not None
+
     def write(self, offset: int, buffers: Sequence[bytes | memoryview]) -> None:
         """Write `buffers` one after the other from `offset`.
 

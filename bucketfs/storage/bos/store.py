@@ -68,6 +68,7 @@ CAPABILITIES = Capabilities(
     max_key=1023,
     checksum="crc32",
 )
+CONDITIONAL_CAPABILITIES = replace(CAPABILITIES, conditional_write=True)
 
 
 class BosStore(Unmovable):
@@ -110,7 +111,7 @@ class BosStore(Unmovable):
     def capabilities(self) -> Capabilities:
         """What BOS does natively; `conditional_write` once it was seen (see `preconditions`)."""
         if self._guard.keeps_version:
-            return replace(CAPABILITIES, conditional_write=True)
+            return CONDITIONAL_CAPABILITIES
         return CAPABILITIES
 
     async def check(self, prefix: str = "") -> None:

@@ -92,11 +92,11 @@ class S3Store(Unmovable):
         Elsewhere conditions are kept as closely as the server allows (see `preconditions`).
         `append` is True once the server has shown that it can do that (see `appending`).
         """
-        return replace(
-            self._capabilities,
-            append=self._appender.is_possible,
-            part_copy=not self._calls.lacks_part_copy,
-        )
+        append, part_copy = self._appender.is_possible, not self._calls.lacks_part_copy
+        known = self._capabilities
+        if (known.append, known.part_copy) != (append, part_copy):
+            self._capabilities = replace(known, append=append, part_copy=part_copy)
+        return self._capabilities
 
     async def check(self, prefix: str = "") -> None:
         """Prove that the bucket is there and may be listed below `prefix`.

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bucketfs.errors import InvalidRequest
 from bucketfs.namespace import jobs
 from bucketfs.namespace.gate import KeyGate
 from bucketfs.namespace.replaying import SAME_MOMENT_NS, Replayer
-from bucketfs.storage.interface import BytesBody, ObjectAttributes, ObjectInfo
+from bucketfs.storage.interface import (
+    BytesBody,
+    ListPage,
+    ObjectAttributes,
+    ObjectInfo,
+    Version,
+)
 from bucketfs.storage.memory import MemoryStore
 
 from .trees import NO_MOVE
@@ -111,3 +120,39 @@ async def test_jobs_of_other_versions_are_refused(store: DatedStore, replayer: R
     details = {"old": "d/", "new": "x/", "phase": "of the future", "replaces": ""}
     with pytest.raises(ValueError, match="of the future"):
         await replayer.replay(jobs.RENAME_DIRECTORY, details)
+
+
+class FolderStore(DatedStore):
+    """A gateway to a file system: a copy that was cut off leaves its folder behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: set[str] = set()
+
+    async def list_page(
+        self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = 1000
+    ) -> ListPage:
+        page = await super().list_page(prefix, delimiter, marker, limit)
+        bare = [
+            folder
+            for folder in sorted(self.folders)
+            if delimiter and folder.startswith(prefix) and "/" not in folder[len(prefix) : -1]
+        ]
+        return replace(page, prefixes=[*page.prefixes, *(f for f in bare if f != prefix)])
+
+    async def delete(self, key: str, if_version: Version | None = None) -> None:
+        if any(folder != key and folder.startswith(key) for folder in self.folders):
+            raise InvalidRequest("the folder is not empty", key=key)
+        self.folders.discard(key)
+        await super().delete(key, if_version)
+
+
+async def test_an_undone_rename_leaves_no_folders_of_copies_that_were_cut_off() -> None:
+    store = FolderStore()
+    await store.put("old/")
+    await store.put("old/below/f")
+    store.folders = {"new/", "new/below/", "newer/"}
+    details = {"old": "old/", "new": "new/", "phase": jobs.COPYING, "replaces": ""}
+    await Replayer(store, KeyGate(), concurrency=4).replay(jobs.RENAME_DIRECTORY, details)
+    assert store.folders == {"newer/"}
+    assert await store.keys() == ["old/", "old/below/f"]
