@@ -114,6 +114,7 @@ class Layers:
         """Start what goes on as long as the mount lives."""
         nursery.start_soon(self.in_flight.sweep_for_ever)
         nursery.start_soon(self.drainer.retry_for_ever)
+        nursery.start_soon(self.journal.write_later_ones)
         if self.is_writable:
             nursery.start_soon(self.jobs.retry_for_ever, self.tree.replay)
         if self.later is not None:

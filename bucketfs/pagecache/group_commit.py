@@ -1,7 +1,8 @@
 """Many small changes of one SQLite file, few transactions: those that wait share one fsync.
 
 An fsync costs milliseconds, so that a thousand files closed one after the other would wait for
-their sum. What arrives while a transaction is being written goes into the next one, together.
+their sum. What arrives while a transaction is being written goes into the next one, together. What
+nobody waits for goes with the next that somebody does, or a moment later.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from bucketfs.pagecache.records import Columns
 
 log = logging.getLogger(__name__)
 
+LATER_S = 0.05
+"""How long a change that nobody waits for may wait for company."""
+
 Statement = tuple[str, Columns]
 """SQL and its parameters."""
 
@@ -25,9 +29,12 @@ Statement = tuple[str, Columns]
 class _Change:
     """Statements of one caller, which waits until they are done or it is its turn to do them."""
 
-    def __init__(self, statements: Sequence[Statement], *, is_durable: bool) -> None:
+    def __init__(
+        self, statements: Sequence[Statement], *, is_durable: bool, is_awaited: bool = True
+    ) -> None:
         self.statements = statements
         self.is_durable = is_durable
+        self.is_awaited = is_awaited
         self.turn = trio.Event()
         self.is_done = False
         self.failure: Exception | None = None
@@ -50,6 +57,24 @@ class GroupCommit:
         self._waiting: list[_Change] = []
         self._left: list[Statement] = []  # not durable ones that the disk refused
         self._is_busy = False
+        self._has_later = trio.Event()
+
+    def later(self, *statements: Statement) -> None:
+        """Carry statements out soon, all or none, before everything that is asked for after them.
+
+        Not durable, as with `commit`. `write_later_ones` has to run, or another change to follow.
+        """
+        self._waiting.append(_Change(statements, is_durable=False, is_awaited=False))
+        self._has_later.set()
+
+    async def write_later_ones(self) -> None:
+        """Write what nobody waits for, `LATER_S` after it came, until cancelled."""
+        while True:
+            await self._has_later.wait()
+            self._has_later = trio.Event()
+            await trio.sleep(LATER_S)
+            if self._waiting:
+                await self.commit(is_durable=False)
 
     async def commit(self, *statements: Statement, is_durable: bool) -> None:
         """Carry statements out, all or none, and return when that is done.
@@ -108,8 +133,9 @@ class GroupCommit:
             change.is_done = True
             change.failure = failure
             change.turn.set()
-        if self._waiting:
-            self._waiting[0].turn.set()
+        following = next((change for change in self._waiting if change.is_awaited), None)
+        if following is not None:
+            following.turn.set()
         else:
             self._is_busy = False
 
@@ -149,8 +175,9 @@ class GroupCommit:
     def _close(self) -> sqlite3.Error | None:
         """Write what is left, give free pages back, close; in a thread."""
         try:
-            if self._left:
-                self._transact(self._left)
+            left = [*self._left, *(item for change in self._waiting for item in change.statements)]
+            if left:
+                self._transact(left)
             self._connection.execute("PRAGMA incremental_vacuum")
         except sqlite3.Error as exc:
             return exc

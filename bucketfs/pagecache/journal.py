@@ -48,8 +48,8 @@ class Journal:
 
     Its methods may run concurrently, in trio's thread; changes are made in the order of the calls.
     When `put_file`, `rekey`, `set_attributes`, `put_upload`, `put_job` and `update_job` return, the
-    change is on disk. The others may be undone by a power cut. Cancelled, a change is
-    made or not, but whole. All that are durable raise: NoSpace, CacheDirectoryError (nothing was
+    change is on disk. The others may be undone by a power cut, and what is only forgotten also by a
+    kill within `group_commit.LATER_S`. Cancelled, a change is made or not, but whole. All that are durable raise: NoSpace, CacheDirectoryError (nothing was
     changed; a later call may succeed). What a change names and is not there (any more) is no error.
     """
 
@@ -153,12 +153,12 @@ class Journal:
     async def note_failure(self, number: int, text: str, is_refused: bool = False) -> None:
         """Count an attempt to save a file that failed, and say why."""
         change = (_NOTE_FAILURE, (encode_text(text), int(is_refused), number))
-        await self._commits.commit(change, is_durable=False)
+        self._commits.later(change)
 
     async def drop_files(self, numbers: Iterable[int]) -> None:
         """Forget files: their bytes are in the bucket, or nobody wants them."""
         gone = list(numbers)
-        await self._commits.commit(*((_DROP_FILE, (number,)) for number in gone), is_durable=False)
+        self._commits.later(*((_DROP_FILE, (number,)) for number in gone))
         for number in gone:
             self._files.pop(number, None)
 
@@ -178,10 +178,9 @@ class Journal:
 
     async def drop_upload(self, upload_id: str) -> None:
         """Forget an upload (committed or aborted) and its parts."""
-        await self._commits.commit(
+        self._commits.later(
             ("DELETE FROM parts WHERE upload_id = ?", (upload_id,)),
             ("DELETE FROM uploads WHERE upload_id = ?", (upload_id,)),
-            is_durable=False,
         )
 
     async def put_job(
@@ -201,7 +200,14 @@ class Journal:
     async def drop_job(self, number: int, *, is_durable: bool = False) -> None:
         """Forget a job that is done. `is_durable`: it must not come back after a power cut."""
         change = ("DELETE FROM jobs WHERE number = ?", (number,))
-        await self._commits.commit(change, is_durable=is_durable)
+        if is_durable:
+            await self._commits.commit(change, is_durable=True)
+        else:
+            self._commits.later(change)
+
+    async def write_later_ones(self) -> None:
+        """Write what is only forgotten, a moment after it came, until cancelled."""
+        await self._commits.write_later_ones()
 
     async def aclose(self) -> None:
         """Close the file; no other method may be under way or follow.

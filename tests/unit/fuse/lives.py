@@ -21,6 +21,7 @@ from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.nodes import Caller, Node
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.cache import PageCache
+from bucketfs.pagecache.group_commit import GroupCommit
 from bucketfs.pagecache.journal import Journal
 from bucketfs.storage.interface import (
     BytesBody,
@@ -152,6 +153,10 @@ class Life:
         """Bring everything into the bucket."""
         for node in self.tree.unsaved():
             await self.tree.save(node)
+
+    async def rest(self) -> None:
+        """Live on for the moment after which the journal has forgotten what is done."""
+        await GroupCommit.commit(self.journal._commits, is_durable=False)
 
     def die(self) -> None:
         """Leave everything as a killed process does, but for what the kernel closes."""

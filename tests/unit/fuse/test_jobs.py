@@ -51,6 +51,7 @@ async def one_life(store: MortalStore, folder: Path) -> AsyncIterator[Life]:
         life = await live(store, folder, nursery)
         try:
             yield life
+            await life.rest()
         finally:
             life.die()
             nursery.cancel_scope.cancel()

@@ -20,6 +20,7 @@ from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.nodes import Caller, Changes, Node
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.cache import PageCache
+from bucketfs.pagecache.group_commit import GroupCommit
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.spill import SpillFile
 from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes
@@ -58,6 +59,10 @@ class Life:
         data = bytes(await self.handles.read(number, 0, 1 << 20))
         await self.handles.close(number)
         return data
+
+    async def rest(self) -> None:
+        """Live on for the moment after which the journal has forgotten what is done."""
+        await GroupCommit.commit(self.journal._commits, is_durable=False)
 
     def die(self) -> None:
         """Leave everything as a killed process does, but for what the kernel closes."""
@@ -141,6 +146,7 @@ async def test_a_closed_file_survives(
     assert [node.name for node in second.restored] == ["f"]
     await second.tree.save(found)
     assert await in_bucket(store, "d/f") == data
+    await second.rest()
     second.die()
     assert Journal.read(tmp_path).files == ()
 
@@ -187,6 +193,7 @@ async def test_a_failed_close_is_kept_without_write_back(
     monkeypatch.setattr(store, "write", away)
     with pytest.raises(Transient):
         await first.create("f", b"bytes")
+    await first.rest()
     first.die()
     monkeypatch.undo()
     assert Journal.read(tmp_path).files[0].last_error == "the server is away"
@@ -222,6 +229,7 @@ async def test_an_edit_goes_on_from_its_base_and_never_over_others(
     # Removing the name drops our bytes only.
     await second.tree.unlink(second.tree.root, b"theirs")
     assert await in_bucket(store, "theirs") == b"other"
+    await second.rest()
     second.die()
     assert Journal.read(tmp_path).files == ()
 
@@ -253,6 +261,7 @@ async def test_a_save_that_arrived_before_the_kill_is_recognised(
         await second.tree.save(restored)
     assert await in_bucket(store, "f") == data
     assert second.tree.unsaved() == []
+    await second.rest()
     second.die()
     assert Journal.read(tmp_path).files == ()
 
@@ -309,6 +318,7 @@ async def test_a_conflict_is_refused_and_the_bytes_are_kept(
         await life.handles.flush(number)
     assert await in_bucket(store, "f.txt") == b"other"
     assert node.is_refused
+    await life.rest()
     (record,) = Journal.read(tmp_path).files
     assert (record.is_refused, record.data) == (True, b"\0\0\0abc\0\0\0\0")
     life.die()
@@ -335,6 +345,7 @@ async def test_a_conflict_is_stored_beside_and_told_once(
     assert await in_bucket(store, "f.txt") == b"other"
     theirs = await life.tree.lookup(life.tree.root, b"f.txt")
     assert await life.read(theirs) == b"other"
+    await life.rest()
     life.die()
     assert Journal.read(tmp_path).files == ()
 

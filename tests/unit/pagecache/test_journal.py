@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bucketfs.errors import CacheDirectoryError, NoSpace
-from bucketfs.pagecache.group_commit import GroupCommit
+from bucketfs.pagecache.group_commit import LATER_S, GroupCommit
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.journal_file import FILE_NAME, LOG_BYTES
 from bucketfs.pagecache.records import (
@@ -566,3 +567,39 @@ async def test_a_statement_that_is_wrong_fails_alone(tmp_path: Path) -> None:
     await commits.commit(("INSERT INTO t VALUES (?)", (5,)), is_durable=False)
     assert connection.execute("SELECT n FROM t").fetchall() == [(5,)]
     await commits.aclose()
+
+
+async def test_what_nobody_waits_for_goes_with_the_next_or_a_moment_later(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    connection = sqlite3.connect(
+        tmp_path / "any.db", isolation_level=None, check_same_thread=False, factory=SlowConnection
+    )
+    connection.execute("CREATE TABLE t (n INTEGER)")
+    commits = GroupCommit(connection, tmp_path / "any.db")
+
+    def insert(number: int) -> tuple[str, tuple[int]]:
+        return "INSERT INTO t VALUES (?)", (number,)
+
+    def written() -> list[int]:
+        return [number for (number,) in connection.execute("SELECT n FROM t ORDER BY rowid")]
+
+    commits.later(insert(1))
+    connection.let_go.release()
+    await commits.commit(insert(2), is_durable=True)
+    assert written() == [1, 2]
+    async with trio.open_nursery() as inner:
+        inner.start_soon(partial(commits.commit, insert(3), is_durable=True))
+        await trio.testing.wait_all_tasks_blocked()
+        commits.later(insert(4))  # comes while the other is written, and nobody follows it
+        connection.let_go.release()
+    assert written() == [1, 2, 3]
+    nursery.start_soon(commits.write_later_ones)
+    connection.let_go.release()
+    while written() != [1, 2, 3, 4]:
+        await trio.sleep(LATER_S / 5)
+    commits.later(insert(5))
+    connection.let_go.release()
+    await commits.aclose()
+    with sqlite3.connect(tmp_path / "any.db") as again:
+        assert again.execute("SELECT max(n) FROM t").fetchone() == (5,)
