@@ -89,8 +89,12 @@ class Exporter:
         Raises: ConfigurationError where the bucket that is to be asked cannot be used.
         """
         partial: list[_Copy] = []
+        folders: list[_Copy] = []
         for record, path in _named(records, self._target):
             copy = _Copy(record, path, tuple(remote_spans(record)))
+            if record.key.endswith("/"):
+                folders.append(copy)
+                continue
             try:
                 if copy.missing and not local_bytes(record) and self._fetching is None:
                     self._complain(
@@ -104,7 +108,9 @@ class Exporter:
                 partial.append(copy)
         if self._fetching is not None and any(copy.missing for copy in partial):
             partial = self._fetched(self._fetching, partial)
-        for copy in partial:
+        # Folders last and from below: what is put into one moves its times, and may be forbidden.
+        folders.sort(key=lambda copy: copy.record.key, reverse=True)
+        for copy in (*partial, *folders):
             self._finish(copy)
         return self._complaints
 
@@ -165,8 +171,11 @@ class Exporter:
             record.key, record.size, Version(""), record.kept_ns, record.attributes.metadata
         )
         defaults = Defaults(os.geteuid(), os.getegid())
+        is_folder = record.key.endswith("/")
         try:
-            _set_attributes(copy.path, from_metadata(described, defaults, False))
+            if is_folder:
+                copy.path.mkdir(parents=True, exist_ok=True)
+            _set_attributes(copy.path, from_metadata(described, defaults, is_folder))
         except OSError as exc:
             self._complain(record, f"its attributes: {exc.strerror}")
             return
@@ -204,8 +213,10 @@ def _named(records: Sequence[FileRecord], target: Path) -> Iterable[tuple[FileRe
     taken: set[str] = set()
     for record in records:
         *above, last = record.key.split("/")
-        name = keys.shown_file(last, is_shadowed=f"{record.key}/" in folders)
-        relative = "/".join([*map(keys.shown_segment, above), name])
+        shown = [*map(keys.shown_segment, above)]
+        if last:  # else it is a directory
+            shown.append(keys.shown_file(last, is_shadowed=f"{record.key}/" in folders))
+        relative = "/".join(shown)
         if relative in taken:
             relative = f"{relative}.{record.number}"
         taken.add(relative)

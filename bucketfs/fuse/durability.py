@@ -7,7 +7,8 @@ machine's journal has it, and the upload follows; fsync always means the bucket.
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Protocol
 
 from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
@@ -87,6 +88,13 @@ class Durability:
             await self._keeper.failed(node, exc)
             raise
 
+    async def end_removed(self, nodes: Sequence[Node]) -> None:
+        """Have the objects of removed files out of the bucket. Raises: as `Tree.end_removed`."""
+        with ExitStack() as stack:
+            for node in nodes:
+                stack.enter_context(self._noted.saving(node))
+            await self._tree.end_removed(nodes)
+
     async def save_below(self, directory: Node) -> None:
         """Have a directory and everything below it in the bucket. Raises: as `save`."""
         unsaved = [node for node in (directory, *walk(directory)) if node.is_dirty]
@@ -111,14 +119,14 @@ class Durability:
             self._later.add(node)
 
     async def keep(self, node: Node) -> bool:
-        """Have an unsaved file in the journal; tell whether the next mount knows of it.
+        """Have what is unsaved in the journal; tell whether the next mount knows of it.
 
-        A removal that waits is there since it was made; a directory's attributes never are.
+        A removal that waits is there since it was made.
         Raises: NoSpace, CacheDirectoryError.
         """
         if node.waits_for_delete:
             return True
-        if node.is_directory or not node.is_dirty:
+        if not node.is_dirty:
             return False
         await self._keeper.keep(node)
         return True

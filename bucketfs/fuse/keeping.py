@@ -61,7 +61,7 @@ class Keeper:
         One that is there already as it is now costs nothing; one that is saved or removed meanwhile
         leaves nothing there. Raises: NoSpace, CacheDirectoryError (nothing can be promised).
         """
-        if node.is_directory or not _needs_record(node):
+        if not _needs_record(node):
             return
         lock = self._locks.setdefault(node.inode, trio.Lock())
         try:
@@ -239,9 +239,17 @@ async def _leave(journal: Journal, record: FileRecord, failure: BucketfsError) -
 
 
 async def _restored(record: FileRecord, tree: Tree, pages: Restorable) -> Node:
+    if record.key.endswith("/"):
+        return tree.restorer.restore_directory(_unsaved(record))
     image = Image(record.size, record.ranges, record.spill, record.data, record.base)
     content = await pages.restore(image, record.number)
-    file = UnsavedFile(
+    node = tree.restorer.restore(_unsaved(record), content)
+    content.target = NodeTarget(tree, node)
+    return node
+
+
+def _unsaved(record: FileRecord) -> UnsavedFile:
+    return UnsavedFile(
         record=record.number,
         key=record.key,
         base=record.base,
@@ -250,6 +258,3 @@ async def _restored(record: FileRecord, tree: Tree, pages: Restorable) -> Node:
         sent=record.sent,
         is_refused=record.is_refused,
     )
-    node = tree.restore(file, content)
-    content.target = NodeTarget(tree, node)
-    return node

@@ -116,7 +116,7 @@ class Pending:
 
     def _described(self, node: Node) -> PendingFile:
         efforts = self._efforts.get(node.inode) or _Efforts()
-        since_ns = efforts.since_ns
+        since_ns = efforts.since_ns or (node.attributes.ctime_ns if node.is_directory else None)
         return PendingFile(
             path=path_of(node),
             size=node.size,

@@ -1,12 +1,14 @@
 """Write-back: files that were closed are saved in the background, soon but not at once.
 
 What is renamed or removed within the delay costs one request or none: a temporary file that takes
-its real name is one PUT under that name.
+its real name is one PUT under that name. Objects of removed files are deleted together.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from itertools import islice, takewhile
 
 import trio
 
@@ -24,6 +26,8 @@ SMALL_BYTES = 64 << 10
 """Uploads up to this size tell the latency; larger ones mostly the bandwidth."""
 SLOW_RATIO = 3.0
 """So many times the best latency means that requests only wait in a longer queue."""
+REMOVALS_AT_ONCE = 1000
+"""As many keys as the clouds take in one request."""
 FORGET = 1.002
 """The best latency seen grows by this with each upload, so that a change of the line is learned."""
 
@@ -55,7 +59,10 @@ class Width:
 
 
 class WriteBack:
-    """The queue of closed, unsaved files. `run` is a task of the mount; the rest never waits."""
+    """The queue of closed, unsaved files, of directories, and of removals.
+
+    `run` is a task of the mount; the rest never waits.
+    """
 
     def __init__(self, *, most: int) -> None:
         self._width = Width(most)
@@ -76,38 +83,50 @@ class WriteBack:
         """Save what is due until cancelled. What fails is kept and tried again by the drainer."""
         async with trio.open_nursery() as nursery:
             while True:
-                node = self._next()
-                if node is not None:
+                nodes = self._next()
+                if nodes:
                     self._running += 1
-                    nursery.start_soon(self._save, node, durability)
+                    nursery.start_soon(self._save, nodes, durability)
                     continue
                 changed = self._changed
                 with trio.move_on_at(self._wait_until()):
                     await changed.wait()
 
-    def _next(self) -> Node | None:
-        """Take the oldest node if it is due and there is a place for it."""
+    def _next(self) -> list[Node]:
+        """Take the oldest node if it is due and there is a place for it.
+
+        With a removal go all that are due: they cost one request.
+        """
         if not self._due or self._running >= self._width.now:
-            return None
-        node, due = next(iter(self._due.items()))
-        if due > trio.current_time():
-            return None
-        del self._due[node]
-        return node
+            return []
+        now_s = trio.current_time()
+        oldest, due_s = next(iter(self._due.items()))
+        if due_s > now_s:
+            return []
+        nodes = [oldest]
+        if oldest.waits_for_delete:
+            due = takewhile(lambda item: item[1] <= now_s, self._due.items())
+            removed = (node for node, _ in due if node.waits_for_delete)
+            nodes = list(islice(removed, REMOVALS_AT_ONCE))
+        for node in nodes:
+            del self._due[node]
+        return nodes
 
     def _wait_until(self) -> float:
         if not self._due or self._running >= self._width.now:
             return float("inf")
         return next(iter(self._due.values()))
 
-    async def _save(self, node: Node, durability: Durability) -> None:
+    async def _save(self, nodes: Sequence[Node], durability: Durability) -> None:
+        node = nodes[0]
         try:
+            if node.waits_for_delete:
+                await durability.end_removed(nodes)
             # One that is open for writing again is saved after its own close.
-            is_due = node.is_dirty and not node.writers and not node.is_refused
-            if is_due or node.waits_for_delete:
+            elif node.is_dirty and not node.writers and not node.is_refused:
                 began_s, size = trio.current_time(), node.size
                 await durability.save(node)
-                if size <= SMALL_BYTES or node.is_removed:
+                if size <= SMALL_BYTES:
                     self._width.done(trio.current_time() - began_s)
         except Exception as exc:
             self._width.failed()

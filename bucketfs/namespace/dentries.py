@@ -53,10 +53,6 @@ class Dentries:
     def __init__(self, finder: Finder, inodes: Inodes, *, ttl_s: float, max_key_bytes: int) -> None:
         self.finder = finder
         self.inodes = inodes
-        self.hidden: dict[str, Node] = {}
-        """Keys whose objects wait for the last close of a removed file to be deleted."""
-        self.delete_jobs: dict[str, int] = {}
-        """The numbers of the jobs by which the next mount deletes them should this one die."""
         self._ttl_s = ttl_s
         self._max_key_bytes = max_key_bytes
 

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import trio
+
 from bucketfs.errors import EntryExists, EntryNotFound, InvalidOperation, ObjectExists
 from bucketfs.namespace import acl
 from bucketfs.namespace.attributes import Attributes, is_special
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_places, place_of
-from bucketfs.namespace.nodes import Caller, Node, key_of
+from bucketfs.namespace.nodes import Caller, Node, key_of, prefix_of
 from bucketfs.namespace.saving import Saver
 from bucketfs.storage.interface import ABSENT, BytesBody
 
@@ -41,7 +43,10 @@ class Entries:
         return node
 
     async def make_directory(self, parent: Node, name: bytes, mode: int, caller: Caller) -> Node:
-        """Make a directory and its marker; one lookup is counted. Raises: as `create`."""
+        """Make a directory; one lookup is counted. Raises: as `create`.
+
+        Its marker is in the bucket then, or with write-back in the journal.
+        """
         text = decoded(name)
         async with self._vacant(parent, text):
             mode = stat.S_IFDIR | stat.S_IMODE(mode)
@@ -102,8 +107,10 @@ class Entries:
         node.busy += 1
         try:
             key = key_of(node)
-            await self._saver.settle(key.rstrip("/"))
+            await self._saver.hidden.settle(key.rstrip("/"))
             wanted = self._saver.stored_attributes(node)
+            if node.is_directory and await self._put_off(node):
+                return node
             info = await self._saver.store.write(key, BytesBody(data), wanted, ABSENT)
             if stat.S_ISLNK(mode):
                 node.data = data
@@ -113,10 +120,26 @@ class Entries:
             raise EntryExists(f"{name!r} was made by others at this moment") from exc
         except BaseException:
             self._drop(node)
+            with trio.CancelScope(shield=True):
+                await self._saver.kept.removed(node)
             raise
         finally:
             node.busy -= 1
         return node
+
+    async def _put_off(self, directory: Node) -> bool:
+        """Leave the marker of a new directory to later, where the mount may; say whether."""
+        directory.is_new = True
+        if not await self._saver.put_off(directory):
+            directory.is_new = False
+            return False
+        # ATOMIC: nothing can be below what is only here.
+        parent = directory.parent
+        assert parent is not None
+        self._dentries.finder.made_directory(
+            prefix_of(parent), directory.name, None, directory.attributes, is_new=True
+        )
+        return True
 
     async def _hint_special(self, parent: Node) -> None:
         """Let the marker say that listings of this directory need proof of types; once."""

@@ -1,4 +1,4 @@
-"""Kept files: unsaved ones that this machine's journal has, so that the next mount has them too.
+"""Kept files and directories: unsaved, but in this machine's journal for the next mount.
 
 The namespace does not know the journal. It says here what becomes of a kept file's name and
 attributes, and goes on only when that is durable.
@@ -18,6 +18,9 @@ class KeptFiles(Protocol):
     All raise: NoSpace, CacheDirectoryError (the journal cannot be written).
     """
 
+    async def keep(self, node: Node) -> None:
+        """Have a node in the journal as it is, so that the bucket need not have it yet."""
+
     async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
         """Note that nodes have other keys now, and that the name of `replaced` was taken away."""
 
@@ -36,6 +39,9 @@ class KeptFiles(Protocol):
 
 class NothingKept:
     """The `KeptFiles` of a tree without a journal."""
+
+    async def keep(self, node: Node) -> None:
+        """Do nothing."""
 
     async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
         """Do nothing."""

@@ -2,7 +2,7 @@
 
 The name goes at once. An open handle may still need bytes that only the object has: those are
 fetched before the DELETE where they are few, else the DELETE waits for the last close and the key
-is hidden meanwhile (`Dentries.hidden`). It is a job, so that the next mount deletes it should this
+is hidden meanwhile (`hiding`). It is a job, so that the next mount deletes it should this
 one die.
 """
 
@@ -18,19 +18,14 @@ from bucketfs.errors import (
     IsADirectory,
     NotADirectory,
 )
-from bucketfs.namespace import jobs
 from bucketfs.namespace.dentries import Dentries, decoded
 from bucketfs.namespace.gate import Place, hold_node, hold_places, place_of
 from bucketfs.namespace.nodes import Node, key_of, prefix_of, walk
-from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.saving import Saver
-from bucketfs.storage.interface import ABSENT, ObjectStore, Version
+from bucketfs.storage.interface import ABSENT, ObjectStore
 
 FETCH_LIMIT_BYTES = 16 << 20
 """Up to this size the bytes of an open file are fetched so that its object can go at once."""
-
-
-_DELETES_AT_ONCE = 16
 
 
 class Removal:
@@ -88,9 +83,11 @@ class Removal:
                 raise NotADirectory(f"{name!r} is not a directory")
             await self.check_empty(node)
             await self._saver.make_marker(parent)
-            await self._store.delete(key_of(node))
+            if node.sent or not node.is_new:  # else its marker never was in the bucket
+                await self._store.delete(key_of(node))
             self.forget_name(node)
             self._saver.touch_directory(parent)
+            await self._saver.kept.removed(node)
 
     async def check_empty(self, directory: Node) -> None:
         """Refuse a directory that has entries, here or in the bucket; its tree must be held.
@@ -100,14 +97,9 @@ class Removal:
         if any(node.is_pinned for node in walk(directory)):
             raise DirectoryNotEmpty(f"{directory.name!r} is not empty")
         prefix = prefix_of(directory)
-        await self.settle_below(prefix)
+        await self._saver.hidden.settle_below(prefix)
         if not await self._dentries.finder.is_empty(prefix):
             raise DirectoryNotEmpty(f"{directory.name!r} is not empty")
-
-    async def settle_below(self, prefix: str) -> None:
-        """Carry out the waiting deletes of every key below a prefix."""
-        waiting = [key for key in self._dentries.hidden if key.startswith(prefix)]
-        await for_each(waiting, self._saver.settle, limit=_DELETES_AT_ONCE)
 
     def forget_name(self, node: Node) -> None:
         """Note that a name is gone; handles of the node go on working."""
@@ -131,14 +123,28 @@ class Removal:
         """Drop the bytes of a removed file that nobody has open, and its waiting object."""
         if not node.is_removed or node.opens:
             return
+        await self._drop_bytes(node)
+        if node.has_deferred_delete:
+            async with hold_node(self._saver.gate, node):
+                for key in self._saver.hidden.keys_of(node):
+                    await self._saver.hidden.delete(key, node)
+        self._dentries.inodes.drop_unused(node)
+
+    async def end_many(self, nodes: Sequence[Node]) -> None:
+        """Do as `end_unused` for many files, whose objects go together. Raises: StorageError."""
+        unused = [node for node in nodes if node.is_removed and not node.opens]
+        for node in unused:
+            await self._drop_bytes(node)
+        async with hold_places(self._saver.gate, *map(place_of, unused)):
+            hidden = self._saver.hidden
+            await hidden.delete_many({key: node for node in unused for key in hidden.keys_of(node)})
+        for node in unused:
+            self._dentries.inodes.drop_unused(node)
+
+    async def _drop_bytes(self, node: Node) -> None:
         content, node.content = node.content, None
         if content is not None:
             await content.discard()
-        if node.has_deferred_delete:
-            async with hold_node(self._saver.gate, node):
-                for key in [k for k, hid in self._dentries.hidden.items() if hid is node]:
-                    await self._saver.delete_hidden(key, node)
-        self._dentries.inodes.drop_unused(node)
 
     def opened(self, node: Node, *, is_writer: bool = False) -> None:
         """Count a handle. `is_writer`: it may write, so that the node answers for itself."""
@@ -174,13 +180,13 @@ class Removal:
         has_object = not node.is_new or node.expected != ABSENT
         if node.is_refused:
             has_object = False  # what is there is the file of others: only our bytes go
-        await self._saver.settle(key)
+        await self._saver.hidden.settle(key)
         if has_object and self._later is not None and node.info is not None:
-            await self._hide(key, node, node.info.version, is_durable=False)
+            await self._saver.hidden.hide(key, node, node.info.version, is_durable=False)
             has_object = False
         elif content is not None and node.opens and content.base is not None:
             if content.base.size > FETCH_LIMIT_BYTES:
-                await self._hide(key, node, content.base.version)
+                await self._saver.hidden.hide(key, node, content.base.version)
                 has_object = False
             else:
                 await content.fetch_all()
@@ -188,21 +194,7 @@ class Removal:
             await self._store.delete(key)
         self.forget_name(node)
         self._saver.touch_directory(parent)
-        if node.record is not None:
-            await self._saver.kept.removed(node)
-
-    async def _hide(
-        self, key: str, node: Node, version: Version, *, is_durable: bool = True
-    ) -> None:
-        """Let the object of a removed file wait to be deleted; nobody sees it here meanwhile."""
-        known = node.info if node.info is not None and node.info.version == version else None
-        modified_ns = known.modified_ns if known is not None else 0
-        details = {"key": key, "version": version, "modified_ns": str(modified_ns)}
-        number = await self._saver.jobs.begin(jobs.DELETE, details, is_durable=is_durable)
-        # ATOMIC: the key is hidden, and what hides it is known
-        self._dentries.delete_jobs[key] = number
-        self._dentries.hidden[key] = node
-        node.has_deferred_delete = True
+        await self._saver.kept.removed(node)
 
 
 def removed_places(parent: Node, name: str) -> Sequence[Place]:

@@ -151,7 +151,7 @@ class Renamer:
         source = move.source
         old_key = key_of(source)
         new_key = self._new_key(move)
-        await self._saver.settle(new_key)
+        await self._saver.hidden.settle(new_key)
         if source.is_new and not (source.content is not None and source.content.is_streaming):
             await self._rename_unsaved(move, old_key)
             return
@@ -282,21 +282,22 @@ class Renamer:
             await self._removal.check_empty(target)
         old_prefix, new_prefix = prefix_of(source), self._new_key(move)
         transfer = TreeTransfer(self._store, old_prefix, new_prefix, concurrency=self._concurrency)
-        await self._removal.settle_below(old_prefix)
-        await self._saver.settle(new_prefix.rstrip("/"))
+        await self._saver.hidden.settle_below(old_prefix)
+        await self._saver.hidden.settle(new_prefix.rstrip("/"))
         await self._save_below(source)
         await transfer.check_keys(key_of(node) for node in walk(source) if node.is_new)
+        has_marker = target is not None and not target.is_new
         details = {
             "old": old_prefix,
             "new": new_prefix,
             "phase": jobs.MOVING if self._store.capabilities.move else jobs.COPYING,
-            "replaces": "" if target is None else "1",
+            "replaces": "1" if has_marker else "",
         }
         async with jobs.journalled(self._saver.jobs, jobs.RENAME_DIRECTORY, details) as job:
             try:
                 await transfer.copy_all()
                 stored = replace(source.attributes, ctime_ns=self._saver.now_ns())
-                transfer.has_new_marker = target is None
+                transfer.has_new_marker = not has_marker
                 marker = await self._write_new_marker(source, stored, transfer)
                 await job.update(phase=jobs.DELETING, newest_ns=str(transfer.newest_ns))
             except BaseException:
@@ -328,6 +329,7 @@ class Renamer:
         source.attributes = replace(source.attributes, ctime_ns=stored.ctime_ns)
         self._rename_node(move)
         self._dentries.finder.renamed_tree(transfer.old_prefix, transfer.new_prefix)
+        source.is_new, source.sent = False, ()
         self._saver.note_stored(source, marker, stored)
 
     async def _end_old_tree(self, move: _Move, transfer: TreeTransfer) -> None:
@@ -335,7 +337,9 @@ class Renamer:
         finder, prefix = self._dentries.finder, prefix_of(move.former_parent)
         finder.removed(prefix, move.former_name, is_deferred=True)
         try:
-            await self._saver.kept.moved(list(walk(move.source)))
+            kept = self._saver.kept
+            await kept.moved([move.source, *walk(move.source)], move.target)
+            await kept.saved(move.source)
             await transfer.delete_old()
         finally:
             finder.removed(prefix_of(move.former_parent), move.former_name)

@@ -1,4 +1,4 @@
-"""Restoring: unsaved files of an earlier mount have their names back before anybody asks."""
+"""Restoring: what an earlier mount left unsaved has its names back before anybody asks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Preconditio
 
 @dataclass(frozen=True, slots=True)
 class UnsavedFile:
-    """What an earlier mount knew of a file that it had not saved.
+    """What an earlier mount knew of a file, or of a directory, that it had not saved.
 
-    `base` is the version that it rests on, None for a new file, for which `expected` must hold at
-    its key. `sent`: attributes under which a save of it may have reached the bucket already.
+    A directory's `key` is that of its marker. `base` is the version that it rests on, None for a
+    new one, for which `expected` must hold at its key. `sent`: attributes under which a save of it
+    may have reached the bucket already.
     """
 
     record: int
@@ -70,6 +71,23 @@ class Restorer:
             node.is_removed = True
             self._inodes.detach(node)
             raise InvalidOperation(f"no name leads to the key {file.key!r}")
+        return node
+
+    def restore_directory(self, unsaved: UnsavedFile) -> Node:
+        """Return the node of a directory whose marker is not in the bucket as it is to be.
+
+        Raises: InvalidOperation (its name is taken by an unsaved file).
+        """
+        node = self._directory(unsaved.key)
+        beside = unsaved.attributes
+        described = ObjectInfo(unsaved.key, 0, Version(""), 0, beside.metadata, beside.content_type)
+        node.attributes = from_metadata(described, self._defaults, True)
+        node.info = unsaved.base
+        node.is_new = unsaved.base is None
+        node.has_unsaved_attributes = True
+        node.changes += 1
+        node.record = unsaved.record
+        node.sent = (beside,) if node.is_new else ()
         return node
 
     def _directory(self, prefix: str) -> Node:

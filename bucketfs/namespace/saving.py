@@ -7,19 +7,25 @@ onto itself, or one PUT where it is empty. A marker is made where a directory ne
 from __future__ import annotations
 
 import logging
-import mimetypes
 import socket
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 
-from bucketfs.errors import ObjectChanged, ObjectExists, ReadOnly
+from bucketfs.errors import (
+    CacheDirectoryError,
+    NoSpace,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    ReadOnly,
+)
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
+from bucketfs.namespace.content_types import content_type
 from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.gate import KeyGate, hold_node
+from bucketfs.namespace.hiding import HiddenObjects
 from bucketfs.namespace.jobs import JobLog, NothingLogged
 from bucketfs.namespace.kept import KeptFiles, NothingKept
 from bucketfs.namespace.nodes import FileBytes, Node, SavedBytes, key_of, prefix_of, times_of
@@ -35,11 +41,7 @@ from bucketfs.storage.interface import (
 
 log = logging.getLogger(__name__)
 
-DIRECTORY_TYPE = "application/x-directory"
-DEFAULT_TYPE = "application/octet-stream"
 _MARKER_ATTEMPTS = 3
-_AT_ONCE_NS = 2 * 10**9
-"""So long after an unlink its delete asks for no version."""
 _SENT_MOST = 4
 """So many saves of unknown outcome are remembered of a file."""
 
@@ -48,7 +50,8 @@ class Saver:
     """Saves nodes. Saves of one node wait for one another; the later ones find nothing to do.
 
     On failure or cancellation everything is as unsaved as before. Methods named `..._held` want the
-    node's place held in `gate` by the caller.
+    node's place held in `gate` by the caller. `later`, where set, is given nodes whose save may
+    wait (write-back).
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class Saver:
         kept: KeptFiles | None = None,
         jobs: JobLog | None = None,
         conflict: str = FAIL,
+        later: Callable[[Node], None] | None = None,
     ) -> None:
         self._conflict = conflict
+        self._later = later
         self._host = socket.gethostname()
         self.kept = kept or NothingKept()
         self.jobs = jobs or NothingLogged()
@@ -72,6 +77,7 @@ class Saver:
         self.dentries = dentries
         self.gate = gate
         self.now_ns = clock_ns
+        self.hidden = HiddenObjects(store, dentries, self.jobs, clock_ns)
         self._is_read_only = is_read_only
 
     def check_writable(self) -> None:
@@ -88,7 +94,7 @@ class Saver:
         """
         limit = self.store.capabilities.max_metadata
         metadata = to_metadata(attributes or node.attributes, limit)
-        return ObjectAttributes(metadata, _content_type(node, name))
+        return ObjectAttributes(metadata, content_type(node, name))
 
     async def save(self, node: Node) -> None:
         """Bring everything of a node into the bucket; a clean or removed one costs nothing.
@@ -101,6 +107,18 @@ class Saver:
         async with hold_node(self.gate, node):
             await self.save_held(node)
 
+    async def put_off(self, directory: Node) -> bool:
+        """Have a directory in the journal, to be saved soon; False: it has to be saved now."""
+        if self._later is None:
+            return False
+        try:
+            await self.kept.keep(directory)
+        except (NoSpace, CacheDirectoryError) as exc:
+            log.warning("the journal cannot keep %r, so it is saved now: %s", directory.name, exc)
+            return False
+        self._later(directory)
+        return True
+
     async def save_held(self, node: Node) -> None:
         """Do as `save` with the node's place held already."""
         if not node.is_dirty or node.parent is None:
@@ -108,9 +126,9 @@ class Saver:
         node.busy += 1
         try:
             if node.is_directory:
-                await self.write_marker(node)
+                await self._save_directory(node)
                 return
-            await self.settle(key_of(node))
+            await self.hidden.settle(key_of(node))
             if node.is_new or (node.content is not None and node.content.is_dirty):
                 await self._save_bytes(node)
             if node.has_unsaved_attributes and not _is_written(node.content):
@@ -120,44 +138,23 @@ class Saver:
         finally:
             node.busy -= 1
 
-    async def settle(self, key: str) -> None:
-        """Free a key whose old object waits for the last close of a removed file.
-
-        The bytes that its handles need are fetched first. Raises: NoSpace, StorageError.
-        """
-        node = self.dentries.hidden.get(key)
-        if node is None:
-            return
-        if node.content is not None and node.opens:
-            await node.content.fetch_all()
-        await self.delete_hidden(key, node)
-
-    async def delete_hidden(self, key: str, node: Node) -> None:
-        """Delete the object of a removed file, unless others have put another in its place.
-
-        Right after its removal that is not asked: an unlink that does not wait asks nothing either.
-        """
-        if self.dentries.hidden.get(key) is not node:
-            return
-        is_at_once = self.now_ns() - node.attributes.ctime_ns < _AT_ONCE_NS
-        version = node.info.version if node.info is not None and not is_at_once else None
-        with suppress(ObjectChanged):  # what is there now is the file of somebody else
-            await self.store.delete(key, version)
-        # ATOMIC: the key is free, for the finder too
-        if self.dentries.hidden.get(key) is node:
-            del self.dentries.hidden[key]
-        node.has_deferred_delete = False
-        if node.parent is not None:
-            self.dentries.finder.removed(prefix_of(node.parent), node.name)
-        number = self.dentries.delete_jobs.pop(key, None)
-        if number is not None:
-            await self.jobs.end(number)
-
     async def make_marker(self, directory: Node) -> None:
         """Make an implicit directory a real one, so that it outlives its last entry."""
         if directory.parent is None or directory.info is not None or directory.is_detached:
             return
-        await self.write_marker(directory)
+        if not directory.is_new:  # else it has one soon
+            await self.write_marker(directory)
+
+    async def _save_directory(self, directory: Node) -> None:
+        """Write a directory's marker. One that waited for it may have been removed by others."""
+        try:
+            await self.write_marker(directory)
+        except ObjectNotFound:
+            if directory.record is None:
+                raise
+            log.info("others removed %r, whose attributes were to be saved", directory.name)
+            directory.has_unsaved_attributes = False
+            await self.kept.removed(directory)
 
     async def write_marker(self, directory: Node) -> None:
         """Write a directory's marker with its attributes as they are now; its place is held.
@@ -169,6 +166,7 @@ class Saver:
             wanted, stored = self.stored_attributes(directory), directory.attributes
             try:
                 if known is None:
+                    directory.sent = (wanted,)
                     info = await self.store.write(key, BytesBody(b""), wanted, ABSENT)
                 else:
                     info = await self._replace_attributes(replace(known, key=key), wanted)
@@ -177,9 +175,12 @@ class Saver:
                 if attempt == _MARKER_ATTEMPTS - 1:
                     raise
                 known = await self.store.stat(key)
+        directory.is_new, directory.sent = False, ()
         if directory.changes == changes:
             directory.has_unsaved_attributes = False
         self.note_stored(directory, info, stored)
+        if directory.record is not None:
+            await self.kept.saved(directory)
 
     def touch_directory(self, directory: Node) -> None:
         """Note that the entries of a directory changed: mtime, ctime and the count of changes.
@@ -355,20 +356,3 @@ def _may_grow(node: Node) -> bool:
 
 def _is_link(node: Node) -> bool:
     return not node.is_directory and node.kind == stat.S_IFLNK
-
-
-def _content_type(node: Node, name: str | None) -> str:
-    """Return the type that the object has, or else what its extension says."""
-    if node.is_directory:
-        return DIRECTORY_TYPE
-    known = node.info.content_type if node.info is not None else None
-    if known is not None and known not in (DEFAULT_TYPE, guessed_type(node.name)):
-        return known  # somebody chose it
-    return guessed_type(name or node.name)
-
-
-@lru_cache(maxsize=4096)
-def guessed_type(name: str) -> str:
-    """Return the content type that goes with a name's extension."""
-    kind, encoding = mimetypes.guess_type(name, strict=False)
-    return DEFAULT_TYPE if kind is None or encoding is not None else kind

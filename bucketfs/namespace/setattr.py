@@ -18,7 +18,8 @@ class Changer:
     """Changes attributes of nodes.
 
     With unsaved bytes, or while open for writing, a change waits for the next save and costs
-    nothing; else it is in the bucket when the call returns, and undone here if sending it failed.
+    nothing; with write-back those of directories are put off. Else it is in the bucket when the
+    call returns, and undone here if sending it failed.
     """
 
     def __init__(self, saver: Saver, *, has_acl: bool) -> None:
@@ -48,10 +49,11 @@ class Changer:
         node.has_explicit_times |= is_timed
         try:
             self._saver.stored_attributes(node)
-            if not _awaits_save(node):
+            if _awaits_save(node):
+                if node.record is not None:
+                    await self._saver.kept.changed(node)
+            elif not (node.is_directory and await self._saver.put_off(node)):
                 await self._saver.save(node)
-            elif node.record is not None:
-                await self._saver.kept.changed(node)
         except BaseException:
             if node.changes == mine:
                 node.attributes, node.has_unsaved_attributes, node.has_explicit_times = former

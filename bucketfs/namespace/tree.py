@@ -54,7 +54,8 @@ class Tree:
     - `stored_attributes(node) -> ObjectAttributes` what an upload that begins now sends
     - `opened(node, is_writer=...)`; `await closed(node, is_writer=...)`
     - `await replay(kind, details) -> Outcome` a job that an earlier mount has left half done
-    - `restore(unsaved, content) -> Node` before the mount answers
+    - `restorer` puts back what an earlier mount left, before this one answers
+    - `await end_removed(nodes)` deletes the objects of many removed files, together
     - `xattrs.get/set/list/remove`
     """
 
@@ -75,21 +76,21 @@ class Tree:
         later: Callable[[Node], None] | None = None,
     ) -> None:
         self.inodes = Inodes(implicit_directory(defaults, clock_ns()))
-        gate = KeyGate()
         max_key = store.capabilities.max_key
         dentries = Dentries(finder, self.inodes, ttl_s=ttl_s, max_key_bytes=max_key)
-        self.replay = Replayer(store, gate, concurrency=concurrency).replay
         saver = Saver(
             store,
             dentries,
-            gate,
+            KeyGate(),
             clock_ns=clock_ns,
             is_read_only=is_read_only,
             kept=kept,
             jobs=jobs,
             conflict=conflict,
+            later=later,
         )
-        self.restore = Restorer(self.inodes, defaults).restore
+        self.replay = Replayer(store, saver.gate, concurrency=concurrency).replay
+        self.restorer = Restorer(self.inodes, defaults)
         removal = Removal(store, dentries, saver, later)
         entries = Entries(dentries, saver, has_acl=has_acl)
         self._show_names(dentries, saver, entries, removal, Links(store, entries))
@@ -117,6 +118,7 @@ class Tree:
         self.read_symlink = links.read_symlink
         self.unlink = removal.unlink
         self.remove_directory = removal.remove_directory
+        self.end_removed = removal.end_many
         self.opened = removal.opened
         self.closed = removal.closed
 

@@ -49,12 +49,14 @@ class Journal:
     Its methods may run concurrently, in trio's thread; changes are made in the order of the calls.
     When `put_file`, `rekey`, `set_attributes`, `put_upload`, `put_job` and `update_job` return, the
     change is on disk. The others may be undone by a power cut, and what is only forgotten also by a
-    kill within `group_commit.LATER_S`. Cancelled, a change is made or not, but whole. All that are durable raise: NoSpace, CacheDirectoryError (nothing was
-    changed; a later call may succeed). What a change names and is not there (any more) is no error.
+    kill within `group_commit.LATER_S`. Cancelled, a change is made or not, but whole. All that are
+    durable raise: NoSpace, CacheDirectoryError (nothing was changed; a later call may succeed).
+    What a change names and is not there (any more) is no error.
     """
 
     def __init__(self, file: OpenFile, path: Path) -> None:
         self._commits = GroupCommit(file.connection, path)
+        self.write_later_ones = self._commits.write_later_ones
         self._numbers = itertools.count(file.opened_times * NUMBERS_PER_OPENING)
         self._files = {record.number: record for record in file.contents.files}
         self._uploads = file.contents.uploads
@@ -204,10 +206,6 @@ class Journal:
             await self._commits.commit(change, is_durable=True)
         else:
             self._commits.later(change)
-
-    async def write_later_ones(self) -> None:
-        """Write what is only forgotten, a moment after it came, until cancelled."""
-        await self._commits.write_later_ones()
 
     async def aclose(self) -> None:
         """Close the file; no other method may be under way or follow.

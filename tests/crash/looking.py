@@ -23,16 +23,22 @@ class Unsettled(AssertionError):
     """The bucket did not come to rest although no mount lives."""
 
 
+class Unreadable(AssertionError):
+    """A mount shows a file that it cannot give."""
+
+
 def look_at_mount(top: Path) -> Found:
-    """Read everything below a mount point."""
+    """Read everything below a mount point. Raises: Unreadable."""
     found = Found()
     for folder, directories, names in os.walk(top, onerror=_raise):
         directories[:] = [name for name in directories if name != ".bucketfs"]
         found.directories |= {_relative(top, Path(folder) / name) for name in directories}
         for name in names:
             path = Path(folder) / name
-            data = path.read_bytes()
-            known = path.stat()
+            try:
+                data, known = path.read_bytes(), path.stat()
+            except OSError as exc:
+                raise Unreadable(f"{_relative(top, path)} cannot be read: {exc.strerror}") from exc
             assert known.st_size == len(data), f"{path}: {known.st_size} and {len(data)} bytes"
             found.files[_relative(top, path)] = Version(data, stat.S_IMODE(known.st_mode))
     return found

@@ -89,7 +89,7 @@ async def test_what_cannot_be_kept_is_said(
     assert await drainer.save_all() == [Failure("/a", "away; the disk is full", False)]
 
 
-async def test_a_removal_is_kept_and_a_directory_is_not(
+async def test_removals_and_directories_are_kept(
     tree: FakeTree, drainer: Drainer, keeper: FakeKeeper
 ) -> None:
     removed = tree.add(2, "removed")
@@ -98,10 +98,10 @@ async def test_a_removal_is_kept_and_a_directory_is_not(
     directory.has_unsaved_attributes = True
     tree.save_error = Transient("away")
     assert await drainer.save_all() == [
-        Failure("/directory/", "away", False),
+        Failure("/directory/", "away", True),
         Failure("/removed", "away", True),
     ]
-    assert keeper.kept == []
+    assert keeper.kept == ["directory"]
 
 
 async def test_a_store_that_is_away_is_not_waited_for_by_every_file(

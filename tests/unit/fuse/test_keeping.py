@@ -45,6 +45,8 @@ class Life:
     journal: Journal
     handles: Handles
     restored: list[Node]
+    keeper: Keeper
+    later: WriteBack
 
     async def create(self, name: str, data: bytes, parent: Node | None = None) -> Node:
         node = await self.tree.create(parent or self.tree.root, name.encode(), 0o644, ME)
@@ -97,7 +99,7 @@ async def live(
         concurrency=4,
         nursery=nursery,
     )
-    later = WriteBack(most=4) if is_write_back else None
+    later = WriteBack(most=4)
     tree = Tree(
         store,
         finder,
@@ -105,12 +107,13 @@ async def live(
         ttl_s=5,
         kept=keeper,
         conflict=conflict,
-        later=later.add if later is not None else None,
+        later=later.add if is_write_back else None,
     )
     keeper.tree = tree
-    durability = Durability(tree, keeper, later)
+    durability = Durability(tree, keeper, later if is_write_back else None)
     restored = await restore(journal, tree, pages)
-    return Life(store, tree, pages, journal, Handles(tree, pages, durability, ttl_s=5), restored)
+    handles = Handles(tree, pages, durability, ttl_s=5)
+    return Life(store, tree, pages, journal, handles, restored, keeper, later)
 
 
 @pytest.fixture
@@ -138,13 +141,14 @@ async def test_a_closed_file_survives(
     first = await live(store, tmp_path, nursery)
     directory = await first.tree.make_directory(first.tree.root, b"d", 0o755, ME)
     await first.create("f", data, directory)
-    assert await keys_of(store) == ["d/"]
+    assert await keys_of(store) == []
     first.die()
     second = await live(store, tmp_path, nursery)
     found = await second.tree.lookup(await second.tree.lookup(second.tree.root, b"d"), b"f")
     assert await second.read(found) == data
-    assert [node.name for node in second.restored] == ["f"]
-    await second.tree.save(found)
+    assert [node.name for node in second.restored] == ["d", "f"]
+    for node in second.restored:
+        await second.tree.save(node)
     assert await in_bucket(store, "d/f") == data
     await second.rest()
     second.die()
