@@ -7,8 +7,9 @@ its real name is one PUT under that name. Objects of removed files are deleted t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from itertools import islice, takewhile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 
 import trio
 
@@ -67,77 +68,91 @@ class WriteBack:
     def __init__(self, *, most: int) -> None:
         self._width = Width(most)
         self._due: dict[Node, float] = {}
+        self._removed: dict[Node, float] = {}
         self._running = 0
+        self._is_removing = False
         self._changed = trio.Event()
 
     def __len__(self) -> int:
-        return len(self._due) + self._running
+        return len(self._due) + len(self._removed) + self._running + self._is_removing
 
     def add(self, node: Node) -> None:
         """Save a node after the delay; one that waits already keeps its place."""
-        if node not in self._due:
-            self._due[node] = trio.current_time() + DELAY_S
+        queue = self._removed if node.waits_for_delete else self._due
+        if node not in queue:
+            queue[node] = trio.current_time() + DELAY_S
             self._wake()
 
     async def run(self, durability: Durability) -> None:
         """Save what is due until cancelled. What fails is kept and tried again by the drainer."""
         async with trio.open_nursery() as nursery:
             while True:
-                nodes = self._next()
-                if nodes:
+                now_s = trio.current_time()
+                if self._wait_until(self._removed, is_free=not self._is_removing) <= now_s:
+                    self._is_removing = True
+                    nursery.start_soon(self._remove, self._take_removed(), durability)
+                elif self._wait_until(self._due, is_free=self._has_place) <= now_s:
+                    node = next(iter(self._due))
+                    del self._due[node]
                     self._running += 1
-                    nursery.start_soon(self._save, nodes, durability)
-                    continue
-                changed = self._changed
-                with trio.move_on_at(self._wait_until()):
-                    await changed.wait()
+                    nursery.start_soon(self._save, node, durability)
+                else:
+                    await self._wait()
 
-    def _next(self) -> list[Node]:
-        """Take the oldest node if it is due and there is a place for it.
+    @property
+    def _has_place(self) -> bool:
+        return self._running < self._width.now
 
-        With a removal go all that are due: they cost one request.
-        """
-        if not self._due or self._running >= self._width.now:
-            return []
-        now_s = trio.current_time()
-        oldest, due_s = next(iter(self._due.items()))
-        if due_s > now_s:
-            return []
-        nodes = [oldest]
-        if oldest.waits_for_delete:
-            due = takewhile(lambda item: item[1] <= now_s, self._due.items())
-            removed = (node for node, _ in due if node.waits_for_delete)
-            nodes = list(islice(removed, REMOVALS_AT_ONCE))
+    @staticmethod
+    def _wait_until(queue: dict[Node, float], *, is_free: bool) -> float:
+        """Return when the oldest of a queue is due, never while nothing of it may run."""
+        return next(iter(queue.values())) if queue and is_free else float("inf")
+
+    async def _wait(self) -> None:
+        """Wait until something is due, or anything changed."""
+        changed = self._changed
+        removing_s = self._wait_until(self._removed, is_free=not self._is_removing)
+        saving_s = self._wait_until(self._due, is_free=self._has_place)
+        with trio.move_on_at(min(removing_s, saving_s)):
+            await changed.wait()
+
+    def _take_removed(self) -> list[Node]:
+        """Take what one request deletes; what came after the oldest need not wait any longer."""
+        nodes = list(islice(self._removed, REMOVALS_AT_ONCE))
         for node in nodes:
-            del self._due[node]
+            del self._removed[node]
         return nodes
 
-    def _wait_until(self) -> float:
-        if not self._due or self._running >= self._width.now:
-            return float("inf")
-        return next(iter(self._due.values()))
+    async def _remove(self, nodes: Sequence[Node], durability: Durability) -> None:
+        """Delete the objects of removed files; what comes meanwhile goes with the next request."""
+        with self._told(f"{len(nodes)} removed files"):
+            await durability.end_removed(nodes)
+        self._is_removing = False
+        self._wake()
 
-    async def _save(self, nodes: Sequence[Node], durability: Durability) -> None:
-        node = nodes[0]
-        try:
-            if node.waits_for_delete:
-                await durability.end_removed(nodes)
+    async def _save(self, node: Node, durability: Durability) -> None:
+        with self._told(repr(node.name)):
             # One that is open for writing again is saved after its own close.
-            elif node.is_dirty and not node.writers and not node.is_refused:
+            if node.is_dirty and not node.writers and not node.is_refused:
                 began_s, size = trio.current_time(), node.size
                 await durability.save(node)
                 if size <= SMALL_BYTES:
                     self._width.done(trio.current_time() - began_s)
+        self._running -= 1
+        self._wake()
+
+    @contextmanager
+    def _told(self, subject: str) -> Iterator[None]:
+        """Log a failure: what failed waits for the drainer."""
+        try:
+            yield
         except Exception as exc:
             self._width.failed()
             cause = unwrapped(exc)
             if isinstance(cause, BucketfsError):
-                log.warning("not in the bucket yet, will try again: %r: %s", node.name, cause)
+                log.warning("not in the bucket yet, will try again: %s: %s", subject, cause)
             else:
-                log.error("saving %r met a bug", node.name, exc_info=cause)
-        finally:
-            self._running -= 1
-            self._wake()
+                log.error("saving %s met a bug", subject, exc_info=cause)
 
     def _wake(self) -> None:
         self._changed.set()

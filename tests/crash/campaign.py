@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.crash.logbook import DEATHS, Told, read
 from tests.crash.looking import (
+    Unreadable,
     look_at_bucket,
     look_at_mount,
     part_of,
@@ -91,6 +92,8 @@ class Campaign:
         while self.score.kills < kills and not self.score.problems:
             with self._mounted() as mount:
                 self._check_mount(mount)
+                if self.score.problems:
+                    break
                 if self.mode == WRITEBACK and self._is_drain_due():
                     self._drain(mount)
                     continue
@@ -123,7 +126,11 @@ class Campaign:
                 (mount.path / name).mkdir()
             return
         self.score.unfinished = max(self.score.unfinished, len(self.bucket.client.unfinished("")))
-        found = look_at_mount(mount.path)
+        try:
+            found = look_at_mount(mount.path)
+        except Unreadable as exc:
+            self.score.problems.append(f"kill {self.score.kills}, the next mount: {exc}")
+            return
         self._compare(found, "the next mount")
         lines = numbers_in_log(shared_log(found), self.workers)
         self._worlds = [adopted(part_of(found, n), len(lines[n])) for n in range(self.workers)]

@@ -1,4 +1,4 @@
-"""With write-back the markers of directories wait as files do: in the journal, for the next save."""
+"""With write-back the markers of directories wait as files do: in the journal."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_what_others_made_of_it_meanwhile_is_taken(
     store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
     life = await live(store, tmp_path, nursery)
-    new = await make(life, b"new", mode=0o711)
+    await make(life, b"new", mode=0o711)
     await store.write("old/", BytesBody(b""), ObjectAttributes({"mode": str(0o40755)}))
     old = await life.tree.lookup(life.tree.root, b"old")
     await life.tree.change(old, Changes(mode=0o700), ME)
@@ -135,7 +135,7 @@ async def test_what_others_made_of_it_meanwhile_is_taken(
     await save_all(life)
     assert await mode_in_bucket(store, "new/") == 0o711
     assert await keys_of(store) == ["new/"]
-    assert not (new.is_dirty or old.is_dirty)
+    assert life.tree.unsaved() == []
     assert Journal.read(tmp_path).files == ()
     life.die()
 

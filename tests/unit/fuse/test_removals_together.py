@@ -81,8 +81,6 @@ async def test_one_that_is_refused_waits_and_the_others_go(
         await life.tree.end_removed(nodes)
     assert await keys_of(store) == ["f2"]
     assert [node.name for node in nodes if node.waits_for_delete] == ["f2"]
-    await life.rest()
-    assert [job.details["key"] for job in Journal.read(tmp_path).jobs] == ["f2"]
     store.refused = set()
     await life.tree.end_removed(nodes)
     assert await keys_of(store) == []
