@@ -64,12 +64,13 @@ class JournalledJobs:
             await self._journal.update_job(number, details)
             self._under_way[number] = replace(record, details=dict(details))
 
-    async def end(self, number: int) -> None:
-        """Forget a job."""
-        if self._under_way.pop(number, None) is not None:
-            is_durable = number in self._durable
-            self._durable.discard(number)
-            await self._journal.drop_job(number, is_durable=is_durable)
+    async def end(self, *numbers: int) -> None:
+        """Forget jobs."""
+        known = [number for number in numbers if self._under_way.pop(number, None) is not None]
+        if known:
+            is_durable = not self._durable.isdisjoint(known)
+            self._durable.difference_update(known)
+            await self._journal.drop_jobs(known, is_durable=is_durable)
 
     def leave(self, number: int) -> None:
         """Have a job replayed, soon or by the next mount."""
@@ -90,7 +91,7 @@ class JournalledJobs:
                     outcome = await replay(record.kind, record.details)
                     if is_first:
                         await self._carry_over(outcome)
-                await self._journal.drop_job(record.number, is_durable=record.kind == DELETE)
+                await self._journal.drop_jobs([record.number], is_durable=record.kind == DELETE)
             except (KeyError, ValueError) as exc:
                 log.warning("a job stays in the journal, another version made it: %r", exc)
             except (StorageError, NoSpace, CacheDirectoryError) as exc:

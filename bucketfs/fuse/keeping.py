@@ -101,7 +101,7 @@ class Keeper:
             await self.keep(node)
             if node.record is not None:
                 is_refused = isinstance(failure, ObjectChanged)
-                await self._journal.note_failure(node.record, str(failure), is_refused)
+                self._journal.note_failure(node.record, str(failure), is_refused)
         except BucketfsError as exc:
             log.error("unsaved bytes of %r are in memory only: %s", node.name, exc)
 
@@ -149,16 +149,25 @@ class Keeper:
         """
         if node.is_dirty:
             await self.keep(node)
-        else:
-            await self.removed(node)
+            return
+        is_same = self._kept.get(node.record or 0) == _state_of(node)
+        number = self._forget(node)
+        if number is not None:
+            # INVARIANT: an older state of a file never comes back over what a save was told of.
+            await self._journal.drop_files([number], is_durable=not is_same, may_wait=is_same)
 
     async def removed(self, node: Node) -> None:
-        """Drop the record of a file."""
+        """Drop the record of a file that nobody wants."""
+        number = self._forget(node)
+        if number is not None:
+            await self._journal.drop_files([number])
+
+    def _forget(self, node: Node) -> int | None:
         number, node.record = node.record, None
         if number is not None:
             self._kept.pop(number, None)
             self._known.pop(number, None)
-            await self._journal.drop_files([number])
+        return number
 
     def _wanted(self, node: Node) -> ObjectAttributes:
         assert self.tree is not None, "the tree comes before the first file"
@@ -235,7 +244,7 @@ async def _rest_on_own(tree: Tree, nodes: Sequence[Node]) -> None:
 
 async def _leave(journal: Journal, record: FileRecord, failure: BucketfsError) -> None:
     log.warning("an unsaved file stays in the journal: %r: %s", record.key, failure)
-    await journal.note_failure(record.number, str(failure), is_refused=True)
+    journal.note_failure(record.number, str(failure), is_refused=True)
 
 
 async def _restored(record: FileRecord, tree: Tree, pages: Restorable) -> Node:

@@ -5,7 +5,7 @@ An open handle reads them, or their turn to be deleted did not come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from bucketfs.errors import ObjectChanged
@@ -84,7 +84,7 @@ class HiddenObjects:
         version = node.info.version if node.info is not None and not self._is_young(node) else None
         with suppress(ObjectChanged):  # what is there now is the file of somebody else
             await self._store.delete(key, version)
-        await self._freed(key, node)
+        await self._jobs.end(*self._freed([key]))
 
     async def delete_many(self, hidden: Mapping[str, Node]) -> None:
         """Do as `delete` for many keys, in as few requests as the store takes.
@@ -94,33 +94,32 @@ class HiddenObjects:
         known = {key: node for key, node in hidden.items() if self._nodes.get(key) is node}
         young = [key for key, node in known.items() if self._is_young(node)]
         failures = await self._store.delete_many(young)
-        for key in young:
-            if key not in failures:
-                await self._freed(key, known.pop(key))
+        await self._jobs.end(*self._freed([key for key in young if key not in failures]))
 
         async def delete(key: str) -> None:
             await self.delete(key, known[key])
 
-        rest = [key for key in known if key not in failures]
-        await for_each(rest, delete, limit=_DELETES_AT_ONCE)
+        await for_each(known.keys() - set(young), delete, limit=_DELETES_AT_ONCE)
         for failure in failures.values():
             raise failure
 
     def _is_young(self, node: Node) -> bool:
         return self._now_ns() - node.attributes.ctime_ns < _AT_ONCE_NS
 
-    async def _freed(self, key: str, node: Node) -> None:
-        """Note that a key has no old object any more."""
-        # ATOMIC: the key is free, for the finder too
-        if self._nodes.get(key) is node:
-            del self._nodes[key]
-        left = self._keys.get(node.inode, set())
-        left.discard(key)
-        if not left:
-            self._keys.pop(node.inode, None)
-            node.has_deferred_delete = False
-        if node.parent is not None:
-            self._dentries.finder.removed(prefix_of(node.parent), node.name)
-        number = self._numbers.pop(key, None)
-        if number is not None:
-            await self._jobs.end(number)
+    def _freed(self, keys: Sequence[str]) -> list[int]:
+        """Note that keys have no old objects any more; return the jobs that are done with it."""
+        # ATOMIC: the keys are free, for the finder too
+        numbers = []
+        for key in keys:
+            node = self._nodes.pop(key, None)
+            if node is None:
+                continue
+            left = self._keys[node.inode]
+            left.discard(key)
+            if not left:
+                del self._keys[node.inode]
+                node.has_deferred_delete = False
+            if node.parent is not None:
+                self._dentries.finder.removed(prefix_of(node.parent), node.name)
+            numbers.append(self._numbers.pop(key))
+        return numbers

@@ -47,8 +47,8 @@ class JobLog(Protocol):
     async def update(self, number: int, details: Mapping[str, str]) -> None:
         """Set how far a job is, durably. Raises: NoSpace, CacheDirectoryError."""
 
-    async def end(self, number: int) -> None:
-        """Forget a job: nothing of it is left to be done."""
+    async def end(self, *numbers: int) -> None:
+        """Forget jobs: nothing of them is left to be done."""
 
     def leave(self, number: int) -> None:
         """Say that nobody works on a job any more though it is not done: it is to be replayed."""
@@ -64,7 +64,7 @@ class NothingLogged:
     async def update(self, number: int, details: Mapping[str, str]) -> None:
         """Do nothing."""
 
-    async def end(self, number: int) -> None:
+    async def end(self, *numbers: int) -> None:
         """Do nothing."""
 
     def leave(self, number: int) -> None:

@@ -48,9 +48,9 @@ class Journal:
 
     Its methods may run concurrently, in trio's thread; changes are made in the order of the calls.
     When `put_file`, `rekey`, `set_attributes`, `put_upload`, `put_job` and `update_job` return, the
-    change is on disk. The others may be undone by a power cut, and what is only forgotten also by a
-    kill within `group_commit.LATER_S`. Cancelled, a change is made or not, but whole. All that are
-    durable raise: NoSpace, CacheDirectoryError (nothing was changed; a later call may succeed).
+    change is on disk. The others may be undone by a power cut, and those that wait for nothing also
+    by a kill within `group_commit.LATER_S`. Cancelled, a change is made or not, but whole. All that
+    are durable raise: NoSpace, CacheDirectoryError (nothing was changed; a later call may succeed).
     What a change names and is not there (any more) is no error.
     """
 
@@ -152,15 +152,24 @@ class Journal:
         beside = None if attributes is None else encode_attributes(attributes)
         await self._commits.commit((sql, (beside, encode_sent(sent), number)), is_durable=True)
 
-    async def note_failure(self, number: int, text: str, is_refused: bool = False) -> None:
+    def note_failure(self, number: int, text: str, is_refused: bool = False) -> None:
         """Count an attempt to save a file that failed, and say why."""
         change = (_NOTE_FAILURE, (encode_text(text), int(is_refused), number))
         self._commits.later(change)
 
-    async def drop_files(self, numbers: Iterable[int]) -> None:
-        """Forget files: their bytes are in the bucket, or nobody wants them."""
+    async def drop_files(
+        self, numbers: Iterable[int], *, is_durable: bool = False, may_wait: bool = False
+    ) -> None:
+        """Forget files. `is_durable`: they must not come back after a power cut.
+
+        `may_wait`: nor need they be gone after a kill, because the bucket has them as they are.
+        """
         gone = list(numbers)
-        self._commits.later(*((_DROP_FILE, (number,)) for number in gone))
+        drops = [(_DROP_FILE, (number,)) for number in gone]
+        if may_wait:
+            self._commits.later(*drops)
+        else:
+            await self._commits.commit(*drops, is_durable=is_durable)
         for number in gone:
             self._files.pop(number, None)
 
@@ -178,7 +187,7 @@ class Journal:
         row = (upload_id, part.number, part.start, part.stop, part.tag, part.size, part.md5)
         await self._commits.commit((_PUT_PART, row), is_durable=False)
 
-    async def drop_upload(self, upload_id: str) -> None:
+    def drop_upload(self, upload_id: str) -> None:
         """Forget an upload (committed or aborted) and its parts."""
         self._commits.later(
             ("DELETE FROM parts WHERE upload_id = ?", (upload_id,)),
@@ -199,13 +208,10 @@ class Journal:
         change = ("UPDATE jobs SET details = ? WHERE number = ?", (encode_details(details), number))
         await self._commits.commit(change, is_durable=True)
 
-    async def drop_job(self, number: int, *, is_durable: bool = False) -> None:
-        """Forget a job that is done. `is_durable`: it must not come back after a power cut."""
-        change = ("DELETE FROM jobs WHERE number = ?", (number,))
-        if is_durable:
-            await self._commits.commit(change, is_durable=True)
-        else:
-            self._commits.later(change)
+    async def drop_jobs(self, numbers: Iterable[int], *, is_durable: bool = False) -> None:
+        """Forget jobs that are done. `is_durable`: they must not come back after a power cut."""
+        drops = (("DELETE FROM jobs WHERE number = ?", (number,)) for number in numbers)
+        await self._commits.commit(*drops, is_durable=is_durable)
 
     async def aclose(self) -> None:
         """Close the file; no other method may be under way or follow.

@@ -39,7 +39,7 @@ class Layout:
         self._away = away
         self._least = max(1, capabilities.min_part)
         self._most = max(self._least, capabilities.max_part)
-        self._most_copied = max(self._least, min(self._most, capabilities.max_copy))
+        self._most_copied = max(1, min(self._most, capabilities.max_copy))
         self._max_parts = capabilities.max_parts
         self._part = part_bytes
         self._worth = worth_bytes

@@ -60,7 +60,7 @@ class Orphans:
         for record in uploads:
             try:
                 await self._abort_one(record)
-                await self._journal.drop_upload(record.upload_id)
+                self._journal.drop_upload(record.upload_id)
             except BucketfsError as exc:
                 log.warning("an abandoned upload to %r stays: %s", record.key, exc)
 

@@ -63,6 +63,6 @@ class UploadLog:
         """Note that an upload was committed or aborted."""
         if self.journal is not None:
             try:
-                await self.journal.drop_upload(upload.upload_id)
+                self.journal.drop_upload(upload.upload_id)
             except CacheDirectoryError as exc:
                 log.info("the next mount will look for an upload that is over: %s", exc)

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from shutil import which
 
-from scripts.benchmark.limit import measure_limit
+from scripts.benchmark.limit import Limit
 from scripts.benchmark.results import Results, table
 from scripts.benchmark.servers import SERVERS, Server, started
 from scripts.benchmark.tools import TOOLS, Tool, version_of
@@ -68,12 +68,12 @@ def parsed() -> argparse.Namespace:
 def measured(name: str, server: Server, folder: Path, arguments: argparse.Namespace) -> Results:
     """Return the figures of one tool."""
     results = Results(name)
+    wanted = set(filter(None, arguments.only.split(",")))
     if name == "limit":
-        measure_limit(server, folder, arguments.mib, results)
+        Limit(server, folder, arguments.mib, results).run(wanted)
         return results
     tool: Tool = TOOLS[name](name, server, folder)
     tool.prepare()
-    wanted = set(filter(None, arguments.only.split(",")))
     try:
         Work(tool, folder, arguments.mib, wanted, results).run()
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ class Server:
             region_name="us-east-1",
             config=Config(
                 s3={"addressing_style": "path"},
+                signature_version="s3v4",
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 retries={"max_attempts": 2},
@@ -68,14 +69,26 @@ def start_moto(folder: Path, port: int) -> Stop:
 
 
 def start_radosgw(folder: Path, port: int) -> Stop:
-    """Start Ceph's S3 server with its data in memory."""
+    """Start Ceph's S3 server with its data in memory (8 GiB: `--mib 512` fits four tools)."""
     script = REPOSITORY / "tests" / "servers" / "radosgw.sh"
-    ceph = folder / "ceph"
-    subprocess.run(["bash", script, ceph, str(port), ACCESS_KEY, SECRET_KEY], check=True)
+    place = [str(folder / "ceph"), str(port), str(port + 1)]
+    with open(folder / "server.log", "wb") as log:
+        process = subprocess.Popen(
+            ["bash", script, *place, ACCESS_KEY, SECRET_KEY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    end = process.stdin.close  # the script stops all of Ceph when its input ends
+    if b"ready" not in process.stdout.readline():
+        end()
+        raise SystemExit(f"radosgw did not start: see {folder / 'server.log'}")
 
     def stop() -> None:
-        for file in ceph.glob("*.pid"):
-            os.kill(int(file.read_text()), signal.SIGKILL)
+        end()
+        process.wait(30)
 
     return stop
 
@@ -86,6 +99,9 @@ SERVERS = {"juicefs": start_juicefs, "moto": start_moto, "radosgw": start_radosg
 @contextmanager
 def started(kind: str, folder: Path, port: int) -> Iterator[Server]:
     """Run a server for the time of the block."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise SystemExit(f"something listens on port {port} already; --port takes another")
     stop = SERVERS[kind](folder, port)
     try:
         server = Server(f"http://127.0.0.1:{port}")

@@ -131,7 +131,7 @@ class Work:
                 do()
                 self._done.add(name)
             except _FAILURES as exc:
-                self._results.fail(_title(name), exc)
+                self._results.fail(title(name), exc)
         try:
             self._peak_mib = max(self._peak_mib, self._tool.peak_memory_mib())
         except OSError as exc:
@@ -145,7 +145,7 @@ class Work:
             make()
 
     def _put(self, name: str, amount: float, unit: str, work: Callable[[], object]) -> None:
-        self._results.put(_title(name), amount / seconds(work), unit)
+        self._results.put(title(name), amount / seconds(work), unit)
 
     def _sow(self) -> None:
         """Put what is read into the bucket: past the mounts, but juicefs reads only its own."""
@@ -286,14 +286,14 @@ class Work:
                 os.fsync(file.fileno())
             self._tool.wait_changed("seed/big.bin", former)
 
-        self._results.put(_title("w5"), seconds(edit), "s")
+        self._results.put(title("w5"), seconds(edit), "s")
 
     def _rename_big(self) -> None:
         def rename(source: str, target: str) -> None:
             os.rename(self._seed / source, self._seed / target)
             self._tool.wait_durable(f"seed/{target}", self._mib * MIB)
 
-        self._results.put(_title("w6"), seconds(lambda: rename("big.bin", "moved.bin")), "s")
+        self._results.put(title("w6"), seconds(lambda: rename("big.bin", "moved.bin")), "s")
         rename("moved.bin", "big.bin")
 
     def _rename_folder(self) -> None:
@@ -301,7 +301,7 @@ class Work:
             os.rename(self._seed / "tree" / source, self._seed / "tree" / target)
             self._tool.wait_count(f"seed/tree/{target}/", PER_FOLDER)
 
-        self._results.put(_title("w7"), seconds(lambda: rename("d07", "e07")), "s")
+        self._results.put(title("w7"), seconds(lambda: rename("d07", "e07")), "s")
         rename("e07", "d07")
 
     def _copy_tree(self) -> None:
@@ -326,5 +326,6 @@ class Work:
         self._put("w8", SMALL, "file/s", lambda: shutil.rmtree(self._run / "t"))
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """Return how a piece of work is called in the table."""
     return f"{name} {TITLES[name]}"

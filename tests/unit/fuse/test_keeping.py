@@ -484,3 +484,30 @@ async def test_two_closes_at_once_keep_what_both_wrote(
     (restored,) = second.restored
     assert await second.read(restored) == b"1" * size + b"2" * size
     second.die()
+
+
+@pytest.mark.parametrize("how", ["sync", "close"])
+async def test_an_older_state_never_comes_back_over_what_a_save_was_told_of(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, how: str
+) -> None:
+    first = await live(store, tmp_path, nursery, is_write_back=how == "sync")
+    node = await first.create("f", b"old")
+    await first.keeper.keep(node)
+    number = await first.handles.open(node, os.O_RDWR)
+    await first.handles.write(number, 0, b"newer")
+    await (first.handles.sync if how == "sync" else first.handles.flush)(number)
+    first.die()
+    assert Journal.read(tmp_path).files == ()
+    second = await live(store, tmp_path, nursery)
+    assert await second.read(await second.tree.lookup(second.tree.root, b"f")) == b"newer"
+    second.die()
+
+
+async def test_a_removed_file_never_comes_back(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    first = await live(store, tmp_path, nursery)
+    await first.create("f", b"bytes")
+    await first.tree.unlink(first.tree.root, b"f")
+    first.die()
+    assert Journal.read(tmp_path).files == ()

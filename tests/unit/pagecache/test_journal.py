@@ -163,8 +163,8 @@ async def test_parts_of_a_record_are_changed_alone(tmp_path: Path) -> None:
             await journal.put_file(record(number))
         await journal.rekey({1: "a\udcff", 2: "b", 99: "nobody"})
         await journal.set_attributes(2, ObjectAttributes({"uid": "0"}))
-        await journal.note_failure(3, "503 \udcff")
-        await journal.note_failure(3, "412", is_refused=True)
+        journal.note_failure(3, "503 \udcff")
+        journal.note_failure(3, "412", is_refused=True)
     changed = Journal.read(tmp_path).files
     assert changed == (
         replace(record(1), key="a\udcff"),
@@ -183,8 +183,8 @@ async def test_uploads_and_their_parts(tmp_path: Path) -> None:
         await journal.put_part("id-1", replace(first, tag="replaced"))
         await journal.put_part("id-1", first)
         await journal.put_part("id-2", first)
-        await journal.drop_upload("id-2")
-        await journal.drop_upload("id-2")
+        journal.drop_upload("id-2")
+        journal.drop_upload("id-2")
     (upload,) = Journal.read(tmp_path).uploads
     assert (upload.upload_id, upload.key, upload.file_number) == ("id-1", "k\udcff", 7)
     assert upload.attributes == ObjectAttributes({"uid": "7"})
@@ -197,7 +197,7 @@ async def test_jobs(tmp_path: Path) -> None:
         number = await journal.put_job("rename-directory", {"source": "a/\udcff", "target": "b/"})
         gone = await journal.put_job("delete", {"key": "x"})
         await journal.update_job(number, {"source": "a/\udcff", "target": "b/", "at": "a/5"})
-        await journal.drop_job(gone)
+        await journal.drop_jobs([gone])
     (job,) = Journal.read(tmp_path).jobs
     assert (job.number, job.kind) == (number, "rename-directory")
     assert job.details == {"source": "a/\udcff", "target": "b/", "at": "a/5"}
