@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from shutil import which
 
-from scripts.benchmark.limit import Limit
+from scripts.benchmark.limit import Limit, measure_empty
 from scripts.benchmark.results import Results, table
 from scripts.benchmark.servers import SERVERS, Server, started
 from scripts.benchmark.tools import TOOLS, Tool, version_of
@@ -44,7 +44,9 @@ def parsed() -> argparse.Namespace:
     """Return what argv asks for."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "--tools", default="limit,rclone,s3fs,juicefs,bucketfs", help=f"of limit,{','.join(TOOLS)}"
+        "--tools",
+        default="limit,empty,rclone,s3fs,juicefs,bucketfs",
+        help=f"of limit,empty,{','.join(TOOLS)}",
     )
     parser.add_argument("--mib", type=int, default=512, help="size of the big file (512)")
     parser.add_argument("--only", default="", help=f"of {','.join(TITLES)}")
@@ -56,7 +58,7 @@ def parsed() -> argparse.Namespace:
     strange = set(filter(None, arguments.only.split(","))) - TITLES.keys()
     if strange:
         parser.error(f"--only: no work {', '.join(sorted(strange))}; there is {', '.join(TITLES)}")
-    unknown = set(arguments.tools.split(",")) - {"limit", *TOOLS}
+    unknown = set(arguments.tools.split(",")) - {"limit", "empty", *TOOLS}
     if unknown:
         parser.error(f"unknown tools: {', '.join(sorted(unknown))}")
     absent = [name for name in arguments.tools.split(",") if name in TOOLS and not which(name)]
@@ -71,6 +73,9 @@ def measured(name: str, server: Server, folder: Path, arguments: argparse.Namesp
     wanted = set(filter(None, arguments.only.split(",")))
     if name == "limit":
         Limit(server, folder, arguments.mib, results).run(wanted)
+        return results
+    if name == "empty":
+        measure_empty(folder, arguments.mib, results)
         return results
     tool: Tool = TOOLS[name](name, server, folder)
     tool.prepare()

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scripts.benchmark.plain import Call, carry_out
 from scripts.benchmark.results import Results, seconds
 from scripts.benchmark.servers import Server
+from scripts.benchmark.tools import wait_mounted
 from scripts.benchmark.work import APPENDS, SMALL, THREADS, big_file, title
 
 BUCKET = "bench-limit"
@@ -166,6 +169,24 @@ class Limit:
         place = f"{BUCKET}/{source}"
         url = self._url("copy_object", Key=target, CopySource=place)
         return Call("PUT", url, headers=(("x-amz-copy-source", place),))
+
+
+def measure_empty(folder: Path, mib: int, results: Results) -> None:
+    """Read and write through an empty file system on pyfuse3: the roof of whoever uses it."""
+    mountpoint = folder / "mnt-empty"
+    mountpoint.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "scripts.benchmark.empty", str(mountpoint), str(mib * MIB)]
+    with subprocess.Popen(command) as process:
+        try:
+            wait_mounted(mountpoint, process)
+            zeros, target = mountpoint / "zeros", mountpoint / "w.bin"
+            read = ["dd", f"if={zeros}", "of=/dev/null", "bs=1M"]
+            write = ["dd", f"if={big_file(folder, mib)}", f"of={target}", "bs=1M", "conv=fsync"]
+            for name, command in (("r1", read), ("r2", read), ("w1", write)):
+                run = partial(subprocess.run, command, check=True, capture_output=True)
+                results.put(title(name), mib / seconds(run), "MiB/s")
+        finally:
+            subprocess.run(["fusermount3", "-u", mountpoint], check=False)
 
 
 def _curl(*arguments: str) -> None:

@@ -48,13 +48,11 @@ class Tool:
             self._process = subprocess.Popen(
                 self.command(), env={**os.environ, **keys}, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + MOUNT_S
-        while not is_mounted(self.mnt):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                log_text = (self.folder / f"{self.name}.log").read_text(errors="replace")
-                raise SystemExit(f"{self.name} did not mount: {log_text[-1000:]}")
-            time.sleep(0.05)
-        time.sleep(0.3)
+        try:
+            wait_mounted(self.mnt, self._process)
+        except TimeoutError as exc:
+            log_text = (self.folder / f"{self.name}.log").read_text(errors="replace")
+            raise SystemExit(f"{self.name} did not mount: {log_text[-1000:]}") from exc
 
     def unmount(self) -> None:
         """Unmount and wait until the process has ended."""
@@ -195,6 +193,16 @@ def version_of(name: str) -> str:
     flag = "version" if name == "rclone" else "--version"
     shown = subprocess.run([name, flag], capture_output=True, text=True, check=False)
     return (shown.stdout or shown.stderr).splitlines()[0]
+
+
+def wait_mounted(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has mounted at `path`. Raises: TimeoutError (it ended, or did not)."""
+    deadline = time.monotonic() + MOUNT_S
+    while not is_mounted(path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise TimeoutError(f"nothing was mounted at {path}")
+        time.sleep(0.05)
+    time.sleep(0.3)
 
 
 def is_mounted(path: Path) -> bool:
