@@ -165,11 +165,15 @@ class Removal:
             return
         if node.is_removed:
             await self.end_unused(node)
-            return
+        else:
+            await self.end_idle(node)
+
+    async def end_idle(self, node: Node) -> None:
+        """Drop the content of a file that nobody has open and of which the bucket has all."""
         # ATOMIC: a new handle either sees the content or none
-        if not node.opens and not node.is_dirty and node.content is not None:
-            content, node.content = node.content, None
-            await content.discard()
+        if node.opens or node.is_dirty:
+            return
+        await self._drop_bytes(node)
         self._dentries.inodes.drop_unused(node)
 
     async def _delete(self, node: Node) -> None:

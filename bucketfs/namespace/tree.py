@@ -149,6 +149,7 @@ class Tree:
             await self._removal.end_unused(node)
         else:
             await self._saver.save(node)
+            await self._removal.end_idle(node)
 
     def unsaved(self) -> list[Node]:
         """Return the nodes of which the bucket does not have bytes, attributes or the removal."""

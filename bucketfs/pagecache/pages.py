@@ -219,7 +219,7 @@ class Pages:
         elif piece is not None and self._open_stop == offset and piece.room_bytes >= len(data):
             piece.extend(data)
         elif offset in (self.size, self._open_stop):
-            piece = self._open_piece = Piece.gathering(data)
+            piece = self._open_piece = Piece.gathering(data, offset)
         else:
             piece = Piece(data)
         if len(data) <= SMALL_BYTES:

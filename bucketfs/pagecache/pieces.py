@@ -24,9 +24,13 @@ class Piece:
         self._filled = self.charged_bytes = self.live_bytes = self._view.nbytes
 
     @classmethod
-    def gathering(cls, data: bytes | memoryview) -> Piece:
-        """Make a piece that begins with `data` and that `extend` can go on filling."""
-        piece = cls(bytearray(PAGE_BUFFER_BYTES))
+    def gathering(cls, data: bytes | memoryview, before_bytes: int) -> Piece:
+        """Make a piece that begins with `data` and that `extend` can go on filling.
+
+        It has as much room as there are bytes before it, within bounds: small files hold no more
+        than twice their size.
+        """
+        piece = cls(bytearray(min(PAGE_BUFFER_BYTES, max(before_bytes, len(data)))))
         piece._filled = piece.charged_bytes = piece.live_bytes = 0
         piece.extend(data)
         return piece

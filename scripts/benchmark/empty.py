@@ -70,7 +70,7 @@ class EmptyOperations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileInfo:
         """Open anything."""
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode))
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), keep_cache=True)
 
     async def create(
         self,

@@ -503,6 +503,19 @@ async def test_an_older_state_never_comes_back_over_what_a_save_was_told_of(
     second.die()
 
 
+async def test_a_file_that_is_saved_later_leaves_no_bytes_here(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    life = await live(store, tmp_path, nursery)
+    before = life.pages.memory.used_bytes
+    node = await life.create("f", b"bytes" * 1000)
+    assert life.pages.memory.used_bytes > before
+    await life.tree.save(node)
+    assert node.content is None
+    assert life.pages.memory.used_bytes == before
+    life.die()
+
+
 async def test_a_removed_file_never_comes_back(
     store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
 ) -> None:

@@ -79,11 +79,17 @@ def kinds(pages: Pages) -> list[tuple[int, int, Kind]]:
 
 
 async def test_small_writes_in_a_row_share_a_piece(pages: Pages, room: Room) -> None:
-    for offset in range(0, 32 * KIB, 4 * KIB):
+    for offset in range(0, 256 * KIB, 4 * KIB):
         assert pages.write_now(offset, bytes([offset >> 12]) * 4 * KIB)
-    assert len(list(pages.extents)) == 1
-    assert room.memory_bytes == 32 * KIB
-    assert await contents(pages) == b"".join(bytes([n]) * 4 * KIB for n in range(8))
+    assert len(list(pages.extents)) == 5 + 3  # doubling up to 64 KiB, then of that size
+    assert room.memory_bytes == 256 * KIB
+    assert await contents(pages) == b"".join(bytes([n]) * 4 * KIB for n in range(64))
+
+
+async def test_a_small_file_holds_no_more_memory_than_it_counts(pages: Pages, room: Room) -> None:
+    assert pages.write_now(0, b"x" * 100)
+    (extent,) = pages.extents
+    assert memoryview(extent.view().obj).nbytes == room.memory_bytes == 100
 
 
 async def test_a_large_write_keeps_the_kernels_bytes(pages: Pages) -> None:
