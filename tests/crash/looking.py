@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -36,12 +37,22 @@ def look_at_mount(top: Path) -> Found:
         for name in names:
             path = Path(folder) / name
             try:
-                data, known = path.read_bytes(), path.stat()
+                data, known = _read(path), path.stat()
             except OSError as exc:
                 raise Unreadable(f"{_relative(top, path)} cannot be read: {exc.strerror}") from exc
             assert known.st_size == len(data), f"{path}: {known.st_size} and {len(data)} bytes"
             found.files[_relative(top, path)] = Version(data, stat.S_IMODE(known.st_mode))
     return found
+
+
+def _read(path: Path) -> bytes:
+    """Read a file; once more if it was replaced meanwhile, by a late request of the dead mount."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        if exc.errno != errno.ESTALE:
+            raise
+    return path.read_bytes()
 
 
 def look_at_bucket(client: OtherClient) -> Found:
