@@ -36,7 +36,7 @@ RANKS = {
 }
 """The layers from the person to the wire; a layer may import itself and what has a higher rank."""
 
-LEAVES = {"", "errors", "logs"}
+LEAVES = {"", "errors", "logs", "workers"}
 """Open to all; "" is the package itself (its version)."""
 
 STRANGERS = [("namespace", "pagecache"), ("pagecache", "namespace"), ("control", "fuse")]

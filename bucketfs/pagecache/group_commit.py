@@ -16,6 +16,7 @@ import trio
 
 from bucketfs.pagecache.journal_file import as_local_error, is_disk_trouble
 from bucketfs.pagecache.records import Columns
+from bucketfs.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class GroupCommit:
         """How many were committed."""
         self._connection = connection
         self._path = path
-        self._limiter = trio.CapacityLimiter(1)
+        self._workers = Workers(1, "journal")
         self._waiting: list[_Change] = []
         self._left: list[Statement] = []  # not durable ones that the disk refused
         self._is_busy = False
@@ -111,7 +112,8 @@ class GroupCommit:
         Raises: NoSpace, CacheDirectoryError.
         """
         with trio.CancelScope(shield=True):
-            failure = await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+            failure = await self._workers.run(self._close)
+        self._workers.close()
         if failure is not None:
             raise as_local_error(failure, self._path) from failure
 
@@ -123,7 +125,7 @@ class GroupCommit:
         failure: Exception | None = None
         try:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._write, batch, limiter=self._limiter)
+                await self._workers.run(self._write, batch)
         except Exception as exc:
             failure = exc
         # ATOMIC: to the end.

@@ -23,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from bucketfs import __version__
 from bucketfs.errors import ConfusedServer, Transient
 from bucketfs.transport.exchange import BrokenConnection, Request, Response, exchange
+from bucketfs.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +57,8 @@ class HttpClient:
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._verify = verify
-        self._streams = trio.CapacityLimiter(concurrency)
-        self._requests = trio.CapacityLimiter(concurrency)
+        self._streams = Workers(concurrency, "stream")
+        self._requests = Workers(concurrency, "request")
         self._session = requests.Session()
         self._session.trust_env = is_environment_trusted
         adapter = HTTPAdapter(pool_connections=8, pool_maxsize=2 * concurrency)
@@ -76,12 +77,14 @@ class HttpClient:
         Raises: Transient (no connection, no or a short answer), ConfusedServer (not HTTP, a bad
         certificate), and what the body, the intake, the sink or `sign` raise.
         """
-        limiter = self._streams if request.intake is not None else self._requests
-        return await trio.to_thread.run_sync(self._send, request, sign, limiter=limiter)
+        workers = self._streams if request.intake is not None else self._requests
+        return await workers.run(self._send, request, sign)
 
     async def aclose(self) -> None:
         """Close every connection that is not in use."""
         await trio.to_thread.run_sync(self._session.close)
+        self._streams.close()
+        self._requests.close()
 
     def _send(self, request: Request, sign: Sign | None) -> Response:
         began = time.monotonic()
