@@ -82,3 +82,16 @@ async def test_what_was_changed_is_listed_at_once(store: ObjectStore, root: str)
     await put(store, f"{root}b", b"1")
     await store.delete(f"{root}a")
     assert (await walk(store, root))[0] == ["b"]
+
+
+async def test_a_batch_takes_markers_along_whatever_was_deleted_before(
+    store: ObjectStore, root: str
+) -> None:
+    # What is not there teaches nobody how this server treats what is.
+    assert await store.delete_many([f"{root}none/f", f"{root}none/"]) == {}
+    for folder in ("one/", "two/"):
+        keys = [root + folder, f"{root}{folder}f"]
+        await put_many(store, keys, b"")
+        assert await store.delete_many(reversed(keys)) == {}
+    page = await store.list_page(root, "/")
+    assert (list(page.prefixes), list(page.objects)) == ([], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import groupby, islice
 
@@ -24,12 +25,14 @@ from bucketfs.storage.s3.documents import delete_document, is_xml_text, parse_it
 
 BATCH_KEYS = 1000
 _WIDTH = 8
+_MARKERS_LOOKED_AT = 3
 
 
 class Deleter:
     """Deletes objects of one bucket.
 
-    `deletes_markers`: whether batches delete markers; None: to be learnt from the first one.
+    `deletes_markers`: whether batches delete markers; None: to be learnt from the first that is
+    there, and until then they are deleted one by one.
     """
 
     def __init__(self, calls: Sender, guard: Comparer, deletes_markers: bool | None = None) -> None:
@@ -57,11 +60,12 @@ class Deleter:
         singles: list[str] = []
         waiting = iter(keys)
         while batch := list(islice(waiting, BATCH_KEYS)):
-            fit = [key for key in batch if self._fits_batch(key)]
+            known = await self._marker_there(batch) if self._has_batches else None
+            fit = [key for key in batch if self._fits_batch(key) or key == known]
             if len(fit) > 1:
                 singles += set(batch).difference(fit)
                 singles += await self._delete_batch(fit, failures)
-                singles += await self._left_markers(fit)
+                singles += await self._left_marker(known)
             else:
                 singles += batch
         await self._delete_singly(singles, failures)
@@ -69,27 +73,37 @@ class Deleter:
 
     def _fits_batch(self, key: str) -> bool:
         """Say whether a batch deletes `key`: XML cannot carry every one."""
-        if key.endswith("/") and self._deletes_markers is False:
+        if key.endswith("/") and not self._deletes_markers:
             return False
         return self._has_batches and is_xml_text(key)
 
-    async def _left_markers(self, deleted: Sequence[str]) -> Sequence[str]:
-        """Return the markers that a batch has left although it said nothing of it.
+    async def _marker_there(self, batch: Sequence[str]) -> str | None:
+        """Return a marker by which is learnt whether batches delete them; None: there is none.
 
-        JuiceFS does so: the first batch of a mount that holds a marker is looked after.
+        Of one that is not there nothing could be learnt.
         """
-        markers = [key for key in deleted if key.endswith("/")]
-        if not markers or self._deletes_markers is not None or not self._has_batches:
+        if self._deletes_markers is not None:
+            return None
+        markers = (key for key in batch if key.endswith("/") and is_xml_text(key))
+        for key in islice(markers, _MARKERS_LOOKED_AT):
+            with suppress(StorageError):
+                await self._guard.stat(key)
+                return key
+        return None
+
+    async def _left_marker(self, marker: str | None) -> Sequence[str]:
+        """Return the marker if a batch has left it although it said nothing of it: JuiceFS does."""
+        if marker is None or not self._has_batches:
             return ()
         try:
-            await self._guard.stat(markers[0])
+            await self._guard.stat(marker)
         except ObjectNotFound:
             self._deletes_markers = True
             return ()
         except StorageError:
-            return ()
+            return [marker]
         self._deletes_markers = False
-        return markers
+        return [marker]
 
     async def _delete_singly(self, keys: Iterable[str], failures: dict[str, Exception]) -> None:
         """Delete one by one, side by side; what lies deeper first: so folders are empty then."""

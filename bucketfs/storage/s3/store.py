@@ -83,7 +83,8 @@ class S3Store(Unmovable):
             checksum="md5",
         )
         self._copier = Copier(self._calls, self._guard, bucket, self._capabilities.max_copy)
-        self._deleter = Deleter(self._calls, self._guard)
+        knows_markers = True if address.is_service else None
+        self._deleter = Deleter(self._calls, self._guard, deletes_markers=knows_markers)
 
     @property
     def capabilities(self) -> Capabilities:
