@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import lru_cache
 
 from bucketfs.errors import InvalidOperation, NameTooLong
 
@@ -52,6 +53,7 @@ def file_key(prefix: str, name: str, max_key_bytes: int | None = None) -> str:
     return _limited(prefix + segment_of(_checked(name)), max_key_bytes)
 
 
+@lru_cache(maxsize=16384)
 def directory_prefix(prefix: str, name: str, max_key_bytes: int | None = None) -> str:
     """Return the prefix, which is also the marker's key, of directory `name` in `prefix`.
 
