@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bucketfs.namespace.removal import FETCH_LIMIT_BYTES
 from tests.crash.world import File, Operation, Version, World
 
 BLOCK = 4096
@@ -16,8 +17,9 @@ RENAMES = ("rename", "rename_directory")
 class Rules:
     """What a mode promises. `may_mix`: un-synced writes may be found in part (writeback).
 
-    `may_leave_remains`: a rename that was killed may have left both names, one of them whole: so it
-    is in the bucket before the next mount settles it.
+    `may_leave_remains`: a rename that was killed may have left both names, one of them whole, and a
+    large file that was removed while it was open its object: so it is in the bucket before the next
+    mount settles it.
     """
 
     may_mix: bool = False
@@ -62,10 +64,18 @@ def problems_of(world: World, found: Found, rules: Rules) -> list[str]:
         if not allows(file, found.files.get(path), rules)
     ]
     nobodys = found.files.keys() - world.files.keys()
+    if rules.may_leave_remains:
+        nobodys -= {path for path in nobodys if _is_hidden(world, path, found.files[path])}
     problems += [f"{path}: nobody's, found {_told(found.files[path])}" for path in nobodys]
     problems += [f"{path}/ is lost" for path in world.directories - found.directories]
     problems += [f"{path}/ is nobody's" for path in found.directories - world.directories]
     return problems
+
+
+def _is_hidden(world: World, path: str, version: Version) -> bool:
+    """Return whether an object may be there because a removed file is still open."""
+    _, saved = world.hidden.get(path, (None, None))
+    return saved is not None and len(saved.data) > FETCH_LIMIT_BYTES and _equal(version, saved)
 
 
 def allows(file: File, found: Version | None, rules: Rules) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bucketfs.namespace.removal import FETCH_LIMIT_BYTES
 from tests.crash.oracle import (
     Found,
     Rules,
@@ -16,11 +17,12 @@ from tests.crash.oracle import (
     judge,
     line,
     numbers_in_log,
+    problems_of,
     problems_of_log,
 )
 from tests.crash.report import with_rows
 from tests.crash.worker import Chooser
-from tests.crash.world import Operation, Version, World, alternatives
+from tests.crash.world import File, Operation, Version, World, alternatives
 
 STRICT, LOOSE = Rules(), Rules(may_mix=True, may_leave_remains=True)
 OLD, NEW = b"o" * 10_000, b"n" * 10_000
@@ -193,6 +195,22 @@ def test_a_file_system_that_keeps_its_promises_passes_and_one_lost_byte_does_not
         zeros = Version(bytes(len(all_kept[path].data)), all_kept[path].mode)
         shown = Found({**all_kept, path: zeros}, set(world.directories))
         assert judge([world], shown, STRICT).problems
+
+
+@pytest.mark.parametrize("size", [FETCH_LIMIT_BYTES, FETCH_LIMIT_BYTES + 1])
+def test_a_large_removed_file_may_have_its_object_while_it_is_open(size: int) -> None:
+    world = World()
+    data = bytes([7]) * size
+    world.files["w7/f"] = File(Version(data))
+    world.apply({"do": "open", "slot": 0, "path": "w7/f", "appends": False})
+    world.apply({"do": "unlink", "path": "w7/f"})
+    left = Found({"w7/f": Version(data)})
+    in_bucket = Rules(may_leave_remains=True)
+    assert bool(problems_of(world, left, in_bucket)) == (size <= FETCH_LIMIT_BYTES)
+    assert problems_of(world, left, Rules())
+    assert problems_of(world, Found({"w7/f": Version(data[:-1] + b"x")}), in_bucket)
+    world.apply({"do": "close", "slot": 0})
+    assert problems_of(world, left, in_bucket)
 
 
 def test_rows_of_a_run_replace_earlier_ones() -> None:

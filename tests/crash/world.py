@@ -10,6 +10,8 @@ A `World` is that log carried out in memory. It says at any moment what another 
   absent), or those of a moment since at which a save may have begun: an fsync or close that failed
   or was under way, a rename of the file or of a directory above it. Such a moment is *offered*.
   Never a mixture, never a length that no call made, never zeros that nobody wrote.
+- *Objects of removed files.* A large file that is open when its name goes keeps its object until the
+  last close: another client may see it in the bucket as long as the next mount has not come.
 - *Bytes that wait in a journal* (`Rules.may_mix`): a file that was written since its last close may
   also hold, at each place, what any write since had put there, as on a local disk. Without such
   writes it is exactly what was acknowledged.
@@ -98,6 +100,8 @@ class World:
     slots: dict[int, Slot] = field(default_factory=dict)
     lines: int = 0
     """How many lines of the shared log this worker has acknowledged."""
+    hidden: dict[str, tuple[File, Version]] = field(default_factory=dict)
+    """Removed files that are open, by the path that each had, and what was saved of them then."""
 
     def begin(self, operation: Operation) -> None:
         """Note that a call is about to be made: what it may save from now on."""
@@ -149,7 +153,10 @@ class World:
         self.slots[slot].file.acknowledge()
 
     def _close(self, slot: int) -> None:
-        self.slots.pop(slot).file.acknowledge()
+        file = self.slots.pop(slot).file
+        file.acknowledge()
+        if not self.is_open(file):
+            self.hidden = {path: hid for path, hid in self.hidden.items() if hid[0] is not file}
 
     def _chmod(self, path: str, mode: int) -> None:
         file = self.files[path]
@@ -163,7 +170,9 @@ class World:
         self.files[new_path] = file
 
     def _unlink(self, path: str) -> None:
-        del self.files[path]
+        file = self.files.pop(path)
+        if self.is_open(file) and file.saved is not None:
+            self.hidden[path] = file, file.saved
 
     def _mkdir(self, path: str) -> None:
         self.directories.add(path)
