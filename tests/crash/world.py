@@ -10,8 +10,8 @@ A `World` is that log carried out in memory. It says at any moment what another 
   absent), or those of a moment since at which a save may have begun: an fsync or close that failed
   or was under way, a rename of the file or of a directory above it. Such a moment is *offered*.
   Never a mixture, never a length that no call made, never zeros that nobody wrote.
-- *Objects of removed files.* A large file that is open when its name goes keeps its object until the
-  last close: another client may see it in the bucket as long as the next mount has not come.
+- *Objects of removed files.* A large file that is open when its name goes keeps its object until
+  its last close: another client may see it in the bucket until the next mount has come.
 - *Bytes that wait in a journal* (`Rules.may_mix`): a file that was written since its last close may
   also hold, at each place, what any write since had put there, as on a local disk. Without such
   writes it is exactly what was acknowledged.
