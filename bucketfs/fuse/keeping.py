@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, cast
 
 import trio
@@ -53,6 +53,10 @@ class Keeper:
         self._kept: dict[int, _State] = {}
         self._known: dict[int, tuple[ObjectAttributes, ...]] = {}
         self._locks: dict[Inode, trio.Lock] = {}
+        self._loose: set[str] = set()
+        """Keys of saved files whose records may come back until the journal is durable. Before one
+        of them is saved again, or loses its name, it is made so: an older state must not come back
+        over what was acknowledged."""
         self.tree: Tree | None = None
 
     async def keep(self, node: Node) -> None:
@@ -84,7 +88,7 @@ class Keeper:
             return
         node.record = number
         record = self._record(node, number, image)
-        await self._journal.put_file(record)
+        await self._durably(self._journal.put_file(record))
         self._kept[record.number] = state
         self._known[record.number] = (record.attributes, *record.sent)
         if not _needs_record(node):
@@ -107,6 +111,8 @@ class Keeper:
 
     async def moved(self, nodes: Sequence[Node], replaced: Node | None = None) -> None:
         """Note new keys, what they expect there, and that what was at the new name is gone."""
+        if self._loose:
+            await self._durably(self._journal.make_durable())
         known = {node.record: node for node in nodes if node.record is not None}
         if not known:
             if replaced is not None:
@@ -134,10 +140,11 @@ class Keeper:
     async def sending(self, node: Node) -> None:
         """Note under which attributes a kept file is sent: its next mount knows the object by them.
 
-        Those that its record has cost nothing.
+        Those that its record has cost nothing. Records of earlier states never come back from here.
         """
+        await self._tighten(node)
         number, sent = node.record, node.sent
-        if number is None or sent[-1] in self._known.get(number, ()):
+        if number is None or not sent or sent[-1] in self._known.get(number, ()):
             return
         await self._journal.set_attributes(number, None, sent)
         self._known[number] = (*self._known.get(number, ()), *sent)
@@ -152,15 +159,33 @@ class Keeper:
             return
         is_same = self._kept.get(node.record or 0) == _state_of(node)
         number = self._forget(node)
-        if number is not None:
-            # INVARIANT: an older state of a file never comes back over what a save was told of.
-            await self._journal.drop_files([number], is_durable=not is_same, may_wait=is_same)
+        if number is None:
+            return
+        # INVARIANT: an older state of a file never comes back over what a save was told of.
+        if is_same:
+            self._loose.add(key_of(node))
+        await self._journal.drop_files([number], is_durable=not is_same, may_wait=is_same)
 
     async def removed(self, node: Node) -> None:
         """Drop the record of a file that nobody wants."""
+        await self._tighten(node)
         number = self._forget(node)
         if number is not None:
             await self._journal.drop_files([number])
+
+    async def _tighten(self, node: Node) -> None:
+        """Make sure that no record of an earlier state of a file comes back."""
+        if self._loose and key_of(node) in self._loose:
+            await self._durably(self._journal.make_durable())
+
+    async def _durably(self, change: Awaitable[None]) -> None:
+        """Make a durable change of the journal: all that was asked for before is durable then."""
+        loose, self._loose = self._loose, set()
+        try:
+            await change
+        except BaseException:
+            self._loose |= loose
+            raise
 
     def _forget(self, node: Node) -> int | None:
         number, node.record = node.record, None
@@ -220,10 +245,16 @@ async def restore(journal: Journal, tree: Tree, pages: Restorable) -> list[Node]
             await _leave(journal, record, exc)
     nodes.reverse()
     has_base = {r.number for r in journal.files if any(where == BASE for *_, where in r.ranges)}
-    await _rest_on_own(tree, [node for node in nodes if node.record in has_base])
-    if nodes:
-        log.warning("%d unsaved files of an earlier mount are being saved now", len(nodes))
-    return nodes
+    asked = [node for node in nodes if node.record in has_base or tree.own.may_have_grown(node)]
+    await _rest_on_own(tree, asked)
+    done = [node for node in nodes if not node.is_dirty]
+    await journal.drop_files([node.record for node in done if node.record is not None])
+    for node in done:
+        node.record = None
+    left = [node for node in nodes if node.is_dirty]
+    if left:
+        log.warning("%d unsaved files of an earlier mount are being saved now", len(left))
+    return left
 
 
 async def _rest_on_own(tree: Tree, nodes: Sequence[Node]) -> None:

@@ -97,8 +97,11 @@ class FileBytes(Protocol):
     async def fetch_all(self) -> None:
         """Bring every byte that only the object has here, so that the object may vanish."""
 
-    async def has_grown_to(self, found: ObjectInfo) -> bool:
-        """Tell whether `found` is its base with some of its next bytes, by an append of ours."""
+    async def shared_with(self, found: ObjectInfo) -> int | None:
+        """Return up to where an object that grew from its base has its bytes; None: others."""
+
+    def rest_on(self, info: ObjectInfo) -> None:
+        """Be what an object is: nothing is left of what was written."""
 
     def rebased(self, info: ObjectInfo) -> None:
         """Say that the same bytes are now this key and version."""

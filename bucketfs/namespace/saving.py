@@ -324,6 +324,7 @@ class Saver:
         """Send the attributes of an object whose bytes are in the bucket."""
         changes, info, stored = node.changes, node.info, node.attributes
         assert info is not None
+        await self.kept.sending(node)
         info = await self._replace_attributes(info, self.stored_attributes(node))
         if node.content is not None:
             node.content.rebased(info)

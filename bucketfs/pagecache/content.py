@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import trio
 
 from bucketfs.errors import (
-    FileTooLarge,
-    InvalidOperation,
     ObjectChanged,
     ObjectNotFound,
     Transient,
@@ -154,7 +152,7 @@ class Content:
         stop = offset + len(data)
         if stop == offset:
             return
-        self._check_size(stop)
+        self._shared.sender.grid.check_size(stop)
         if not self._pages.write_now(offset, data):
             await self._pages.write(offset, data)
         # ATOMIC: up to `_feed` nobody sees the bytes without the marks.
@@ -164,7 +162,7 @@ class Content:
 
     async def truncate(self, size: int) -> None:
         """Make the file `size` bytes long; what is new reads as zeros. Raises: FileTooLarge."""
-        self._check_size(size)
+        self._shared.sender.grid.check_size(size)
         if size == self._pages.size:
             return
         # ATOMIC: to the end.
@@ -251,19 +249,31 @@ class Content:
                         await self._pages.fill(extent.start, data)
                 offset = stop
 
-    async def has_grown_to(self, found: ObjectInfo) -> bool:
-        """Tell whether `found` is the base with some of the bytes that were written behind it.
+    async def shared_with(self, found: ObjectInfo) -> int | None:
+        """Return how far an object that grew from the base has the same bytes; None: it has others.
 
-        So it is after an append of ours of which nobody heard. Raises: StorageError, ObjectChanged.
+        That is the end of the shorter one. Where not both have grown, nothing can be said. Raises:
+        StorageError, ObjectChanged.
         """
         start = self._base.info.size if self._base is not None else 0
-        if not found.is_appendable or not start < found.size <= self.size:
-            return False
+        stop = min(found.size, self.size)
+        is_edited = any(e.is_changed for e in self._pages.extents.slices(0, min(start, stop)))
+        if not found.is_appendable or is_edited or (start >= stop and self._pages.size):
+            return None
         grown = self._new_base(found, None)
         try:
-            return await has_same_bytes(grown.read, self.read, start, found.size)
+            return stop if await has_same_bytes(grown.read, self.read, start, stop) else None
         finally:
             grown.retire()
+
+    def rest_on(self, info: ObjectInfo) -> None:
+        """Be what an object is, with nothing of one's own. Only while nobody writes."""
+        # ATOMIC: to the end.
+        self._pages.rest_on_base(info.size)
+        old, self._base = self._base, self._new_base(info, None)
+        if old is not None:
+            old.retire()
+        self._saved_changes = self._changes
 
     def rebased(self, info: ObjectInfo) -> None:
         """Note that the bytes of the base are now at this key and version (rename, attributes)."""
@@ -302,13 +312,6 @@ class Content:
     async def _read_base(self, start: int, length: int) -> bytes:
         assert self._base is not None, "an extent of the base, but no base"
         return b"".join(await self._base.read(start, length))
-
-    def _check_size(self, size: int) -> None:
-        limit = self._shared.sender.grid.limit_bytes
-        if size > limit:
-            raise FileTooLarge(f"a file of {size} bytes; the store holds up to {limit}")
-        if size < 0:
-            raise InvalidOperation(f"a file of {size} bytes")
 
     def _mark(self, start: int, stop: int) -> None:
         """Note that the bytes from `start` to `stop` are not what they were."""

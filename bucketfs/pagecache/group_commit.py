@@ -77,6 +77,10 @@ class GroupCommit:
             if self._waiting:
                 await self.commit(is_durable=False)
 
+    async def make_durable(self) -> None:
+        """Have on disk all that was asked for so far. Raises: NoSpace, CacheDirectoryError."""
+        await self.commit(is_durable=True)
+
     async def commit(self, *statements: Statement, is_durable: bool) -> None:
         """Carry statements out, all or none, and return when that is done.
 

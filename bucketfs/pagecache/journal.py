@@ -57,6 +57,7 @@ class Journal:
     def __init__(self, file: OpenFile, path: Path) -> None:
         self._commits = GroupCommit(file.connection, path)
         self.write_later_ones = self._commits.write_later_ones
+        self.make_durable = self._commits.make_durable
         self._numbers = itertools.count(file.opened_times * NUMBERS_PER_OPENING)
         self._files = {record.number: record for record in file.contents.files}
         self._uploads = file.contents.uploads
@@ -162,7 +163,7 @@ class Journal:
     ) -> None:
         """Forget files. `is_durable`: they must not come back after a power cut.
 
-        `may_wait`: nor need they be gone after a kill, because the bucket has them as they are.
+        `may_wait`: until `make_durable` or another change they may come back after a kill, too.
         """
         gone = list(numbers)
         drops = [(_DROP_FILE, (number,)) for number in gone]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from bucketfs.errors import FileTooLarge, InvalidOperation
 from bucketfs.pagecache.layout import Layout
 from bucketfs.pagecache.plans import (
     REQUEST_BYTES,
@@ -66,6 +67,13 @@ class Grid:
             blocks.append((number, size, start, stop))
             number, start, size = number + count, stop, min(size * 2, self._max_part)
         return blocks
+
+    def check_size(self, size: int) -> None:
+        """Refuse what no file can be. Raises: FileTooLarge, InvalidOperation."""
+        if size > self.limit_bytes:
+            raise FileTooLarge(f"a file of {size} bytes; the store holds up to {self.limit_bytes}")
+        if size < 0:
+            raise InvalidOperation(f"a file of {size} bytes")
 
     def is_one_put(self, size: int, max_write: int) -> bool:
         """Tell whether a file of `size` bytes goes in one request, or can go in no other way."""

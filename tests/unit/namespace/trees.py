@@ -155,10 +155,14 @@ class FakeBytes:
         )
         self.data, self.is_fetched = buffer, True
 
-    async def has_grown_to(self, found: ObjectInfo) -> bool:
+    async def shared_with(self, found: ObjectInfo) -> int | None:
         buffer = bytearray(found.size)
         await self._store.read_range(found.key, 0, found.size, MemorySink(buffer))
-        return found.is_appendable and self.data.startswith(buffer)
+        stop = min(len(buffer), len(self.data))
+        return stop if found.is_appendable and self.data[:stop] == buffer[:stop] else None
+
+    def rest_on(self, info: ObjectInfo) -> None:
+        raise AssertionError("nothing here is restored")
 
     def rebased(self, info: ObjectInfo) -> None:
         self.base = info

@@ -160,15 +160,15 @@ async def test_an_append_of_ours_of_which_nobody_heard_is_known_again(
 ) -> None:
     content = await log_file(cache)
     await content.write(4, b"two\nthree\n")
-    assert not await content.has_grown_to(await store.stat("log"))
+    assert await content.shared_with(await store.stat("log")) is None
     ours = await store.append("log", 4, BytesBody(b"two\n"))
-    assert await content.has_grown_to(ours)
+    assert await content.shared_with(ours) == 8
     content.rebased(ours)
     saved = await content.save("log", LATER, Precondition(ours.version), may_append=True)
     assert not content.is_dirty
     assert await store.bytes_of("log") == b"one\ntwo\nthree\n"
     others = await store.append("other", 0, BytesBody(b"one\ntwo\nTHREE\n"))
-    assert not await content.has_grown_to(replace(others, key="other"))
+    assert await content.shared_with(replace(others, key="other")) is None
     assert saved.info.size == 14
 
 
