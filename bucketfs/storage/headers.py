@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import mktime_tz, parsedate_tz
+from functools import lru_cache
 
 from bucketfs.errors import ConfusedServer, InvalidRequest
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Version
@@ -72,12 +73,14 @@ def quoted(version: Version) -> str:
     return f'"{version}"'
 
 
+@lru_cache(maxsize=1024)
 def seconds_ns(date: str | None) -> int:
     """Return an HTTP date in ns since 1970, 0 where there is none."""
     parsed = parsedate_tz(date) if date else None
     return mktime_tz(parsed) * 10**9 if parsed else 0
 
 
+@lru_cache(maxsize=4096)
 def iso_ns(date: str) -> int:
     """Return an ISO 8601 date of a document in ns since 1970, whole seconds as HEAD gives them."""
     try:
