@@ -44,7 +44,7 @@ STRANGERS = [("namespace", "pagecache"), ("pagecache", "namespace"), ("control",
 
 SETTINGS_READERS = {"cli", "mount", "options", "__main__"}
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "misc", "manager", "base"}
-ENVIRONMENT_READERS = {"cli", "settings.py", "options.py", "logs.py", "control.py"}
+ENVIRONMENT_READERS = {"cli", "settings.py", "options.py", "logs.py", "control"}
 ENVIRONMENT_READING_FILES = {"credentials.py", "location.py"}
 """Where the variables are read that every client of a cloud knows."""
 
