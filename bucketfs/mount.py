@@ -10,15 +10,19 @@ import contextlib
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import trio
 
-from bucketfs import __version__
-from bucketfs.control import ControlServer, Report
+from bucketfs.control import ControlServer
+from bucketfs.counting import causes
+from bucketfs.counting.crawlers import Mode
+from bucketfs.counting.meter import Meter
+from bucketfs.counting.prices import Prices, parse_prices
+from bucketfs.counting.statistics import Statistics
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.boundary import InFlightTable, unwrapped
 from bucketfs.fuse.door import Door
@@ -43,7 +47,9 @@ from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.appending import AppendPolicy
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
-from bucketfs.settings import MountSettings, mask_url
+from bucketfs.served import Mounted
+from bucketfs.settings import MountSettings, mask_url, scheme_of
+from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
 from bucketfs.storage.opening import StoreOptions, open_store
 
@@ -99,6 +105,7 @@ class Layers:
     jobs: JournalledJobs
     durability: Durability
     later: WriteBack | None
+    statistics: Statistics
     is_writable: bool
 
     async def restore(self) -> None:
@@ -113,41 +120,14 @@ class Layers:
     def start(self, nursery: trio.Nursery) -> None:
         """Start what goes on as long as the mount lives."""
         nursery.start_soon(self.in_flight.sweep_for_ever)
-        nursery.start_soon(self.drainer.retry_for_ever)
+        nursery.start_soon(causes.attributed, "retry", self.drainer.retry_for_ever)
         nursery.start_soon(self.journal.write_later_ones)
         if self.is_writable:
-            nursery.start_soon(self.jobs.retry_for_ever, self.tree.replay)
+            nursery.start_soon(
+                causes.attributed, "replay", self.jobs.retry_for_ever, self.tree.replay
+            )
         if self.later is not None:
             nursery.start_soon(self.later.run, self.durability)
-
-
-class Mounted:
-    """A mount as its control socket sees it; a `control.Served`."""
-
-    def __init__(self, settings: MountSettings, layers: Layers) -> None:
-        self._settings = settings
-        self._layers = layers
-        self.hurry = layers.drainer.hurry
-        self.ending = layers.drainer.door.shut
-
-    def report(self, path: Sequence[str] = ()) -> Report:
-        """Return what the mount says of itself; what is left is that at and below a path."""
-        return report(self._settings, self._layers, path)
-
-    def pending(self) -> list[Report]:
-        """Return what is not in the bucket, one object a file."""
-        return [asdict(file) for file in self._layers.pending.files()]
-
-    async def save(self, path: Sequence[str] = ()) -> list[Report]:
-        """Save what is at and below a path; return what could not be saved."""
-        return [asdict(failure) for failure in await self._layers.drainer.save_all(path)]
-
-    def describe_end(self) -> str | None:
-        """Return one line for a service manager; None: the mount is not being ended."""
-        if not self._layers.drainer.door.is_shut:
-            return None
-        files, left_bytes = self._layers.drainer.left()
-        return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
 
 
 async def _mount(
@@ -158,7 +138,18 @@ async def _mount(
 ) -> int:
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
-    store = await open_store(settings.url, store_options(settings))
+    prices = await trio.to_thread.run_sync(_read_prices, settings.prices_file)
+    statistics = Statistics(
+        scheme=scheme_of(settings.url),
+        has_endpoint=settings.endpoint is not None,
+        prices=prices,
+        crawlers=cast("Mode", settings.crawlers),
+        crawler_names=settings.crawler_names,
+    )
+    causes.enter(causes.own("mount"))
+    store = await open_store(settings.url, store_options(settings, statistics.meter))
+    if statistics.crawlers is not None:
+        store = Admitting(store)
     pages = journal = None
     try:
         pages = PageCache(
@@ -175,10 +166,12 @@ async def _mount(
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
         abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
-        pages.use_journal(journal, abort_after_s)
-        layers = build(settings, store, pages, journal, nursery)
+        with causes.acting(causes.own("cleanup")):
+            pages.use_journal(journal, abort_after_s)
+        layers = build(settings, store, pages, journal, nursery, statistics)
         if layers.is_writable:
-            await layers.restore()
+            with causes.acting(causes.own("replay")):
+                await layers.restore()
         return await _serve(settings, layers, ready, supervisor)
     finally:
         with trio.move_on_after(CLOSING_S) as closing:
@@ -202,17 +195,27 @@ def build(
     pages: PageCache,
     journal: Journal,
     nursery: trio.Nursery,
+    statistics: Statistics | None = None,
 ) -> Layers:
     """Put the layers above the store together."""
+    statistics = statistics or Statistics(scheme=scheme_of(settings.url))
     keeper, jobs = Keeper(journal), JournalledJobs(journal)
-    later = WriteBack(most=settings.concurrency) if settings.is_write_back else None
+    later = None
+    if settings.is_write_back:
+        later = WriteBack(most=settings.concurrency, programs=statistics.programs)
     tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery)
     pending, door = Pending(tree), Door()
     durability = Durability(tree, keeper, later, pending)
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
-    in_flight = InFlightTable()
+    in_flight = InFlightTable(admission=statistics.crawlers)
     operations = Operations(
-        tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
+        tree,
+        handles,
+        in_flight,
+        ttl_s=settings.ttl_s,
+        has_acl=settings.acl,
+        door=door,
+        crawlers=statistics.crawlers,
     )
     return Layers(
         operations=operations,
@@ -226,6 +229,7 @@ def build(
         durability=durability,
         later=later,
         jobs=jobs,
+        statistics=statistics,
         is_writable=not settings.is_read_only,
     )
 
@@ -287,7 +291,8 @@ async def _serve(
         try:
             layers.start(side)
             side.start_soon(supervisor.hold_off, mounted.describe_end)
-            side.start_soon(end_on_signal, session, drainer.save_last, drainer.hurry)
+            ending = (session, drainer.save_last, drainer.hurry)
+            side.start_soon(causes.attributed, "end", end_on_signal, *ending)
             side.start_soon(_announce, session, ready, supervisor)
             await session.run()
         except Exception:
@@ -296,6 +301,7 @@ async def _serve(
             status = 1
         finally:
             session.close()
+        causes.enter(causes.own("end"))
         supervisor.tell("STOPPING=1")
         drainer.door.shut_for_good()
         await layers.handles.close_all()
@@ -313,26 +319,22 @@ async def _announce(session: Session, ready: Callable[[], None], supervisor: Sup
     supervisor.tell("READY=1")
 
 
-def report(settings: MountSettings, layers: Layers, path: Sequence[str] = ()) -> Report:
-    """Return what the control socket tells of this mount; what is left at and below a path."""
-    files, left_bytes = layers.drainer.left(path)
-    return {
-        "pid": os.getpid(),
-        "version": __version__,
-        "url": mask_url(settings.url),
-        "mountpoint": os.fspath(settings.mountpoint),
-        "cache_folder": os.fspath(settings.cache_folder),
-        "dirty_files": files,
-        "dirty_bytes": left_bytes,
-        "open_handles": len(layers.handles),
-        "in_flight": layers.in_flight.report(),
-        "statistics": dict(layers.pages.statistics()),
-    }
+def _read_prices(file: Path | None) -> Prices | None:
+    """Return what a file of prices says. Raises: ConfigurationError."""
+    if file is None:
+        return None
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"prices={file} cannot be read: {reason}") from exc
+    return parse_prices(text, f"prices={file}")
 
 
-def store_options(settings: MountSettings) -> StoreOptions:
-    """Return what the settings say of the store."""
+def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreOptions:
+    """Return what the settings say of the store, whose requests `meter` counts."""
     return StoreOptions(
+        meter=meter or Meter(),
         endpoint=settings.endpoint,
         region=settings.region,
         scheme=settings.scheme,

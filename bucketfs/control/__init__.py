@@ -5,6 +5,7 @@ The protocol is one JSON object a line: the client sends `{"command": ...}` and 
 with one or more objects.
 
     status   one report
+    stats    what was counted since the mount, one object (docs/operations.md has its fields)
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
     drain    lets no changes in and saves everything: reports; the last one has "failed". Changes

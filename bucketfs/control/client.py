@@ -35,6 +35,10 @@ class ControlClient:
         """Return one report. Raises: OSError where no mount process listens, or none answers."""
         return next(self._ask("status", timeout_s=QUICK_TIMEOUT_S))
 
+    def statistics(self) -> Report:
+        """Return what was counted since the mount. Raises: OSError."""
+        return next(self._ask("stats", timeout_s=QUICK_TIMEOUT_S))
+
     def pending(self) -> list[Report]:
         """Return what is not in the bucket, one object a file. Raises: OSError."""
         files: list[Report] = []

@@ -32,6 +32,9 @@ class Served(Protocol):
     def report(self, path: Sequence[str] = ()) -> Report:
         """Return one report; what is left is counted at and below a path (its names)."""
 
+    def statistics(self) -> Report:
+        """Return all that was counted since the mount."""
+
     def pending(self) -> Sequence[Report]:
         """Return what is not in the bucket, one object a file."""
 
@@ -116,6 +119,8 @@ class ControlServer:
             asked, command, path = {}, None, []
         if command == "status":
             await _send(stream, self._served.report())
+        elif command == "stats":
+            await _send(stream, self._served.statistics())
         elif command == "pending":
             await self._send_pending(stream)
         elif command == "sync":

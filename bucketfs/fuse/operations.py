@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import pyfuse3
 import trio
 
+from bucketfs.counting.crawlers import Crawlers
 from bucketfs.errors import InvalidOperation, IsADirectory, NotADirectory, NotPermitted
 from bucketfs.fuse import replies
 from bucketfs.fuse.boundary import InFlightTable, request
@@ -43,9 +44,11 @@ class Operations(pyfuse3.Operations):
         ttl_s: float,
         has_acl: bool = False,
         door: Door | None = None,
+        crawlers: Crawlers | None = None,
     ) -> None:
         super().__init__()
         self._door = door or Door()
+        self._crawlers = crawlers
         self.enable_acl = has_acl
         self.in_flight = in_flight
         self.initialised = trio.Event()
@@ -87,6 +90,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a file and open it."""
         self._door.check()
+        self._check_crawler(ctx, is_writer=True)
         node = await self._tree.create(self._node(parent_inode), name, mode, _caller(ctx))
         number = self._handles.opened(node, flags)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(number)), self._entry(node)
@@ -269,7 +273,9 @@ class Operations(pyfuse3.Operations):
         """Open a file. The kernel's pages stay: another version would be another inode."""
         node = self._node(inode)
         _check_has_bytes(node)
-        if flags & (os.O_ACCMODE | os.O_TRUNC):
+        is_writer = bool(flags & (os.O_ACCMODE | os.O_TRUNC))
+        self._check_crawler(ctx, is_writer=is_writer)
+        if is_writer:
             self._door.check()
         number = await self._handles.open(node, flags)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(number), keep_cache=True)
@@ -306,6 +312,7 @@ class Operations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileHandleT:
         """Open a directory."""
+        self._check_crawler(ctx)
         node = self._node(inode)
         if not node.is_directory:
             raise NotADirectory(f"inode {inode} is no directory")
@@ -327,6 +334,14 @@ class Operations(pyfuse3.Operations):
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
         """Forget an open directory."""
         await self._handles.close_directory(fh)
+
+    def pid_of(self, handle: int) -> int:
+        """Return the process that opened a handle (see `boundary.request`)."""
+        return self._handles.pid_of(handle)
+
+    def _check_crawler(self, ctx: pyfuse3.RequestContext, *, is_writer: bool = False) -> None:
+        if self._crawlers is not None:
+            self._crawlers.check_open(ctx.pid, is_writer=is_writer)
 
     def _node(self, inode: int) -> Node:
         return self._tree.node(Inode(inode))

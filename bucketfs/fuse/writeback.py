@@ -10,6 +10,9 @@ import logging
 
 import trio
 
+from bucketfs.counting import causes
+from bucketfs.counting.causes import Cause
+from bucketfs.counting.programs import Programs
 from bucketfs.errors import BucketfsError
 from bucketfs.fuse.boundary import unwrapped
 from bucketfs.fuse.durability import Durability
@@ -57,9 +60,10 @@ class Width:
 class WriteBack:
     """The queue of closed, unsaved files. `run` is a task of the mount; the rest never waits."""
 
-    def __init__(self, *, most: int) -> None:
+    def __init__(self, *, most: int, programs: Programs | None = None) -> None:
         self._width = Width(most)
-        self._due: dict[Node, float] = {}
+        self._programs = programs or Programs()
+        self._due: dict[Node, tuple[float, Cause]] = {}
         self._running = 0
         self._changed = trio.Event()
 
@@ -67,38 +71,44 @@ class WriteBack:
         return len(self._due) + self._running
 
     def add(self, node: Node) -> None:
-        """Save a node after the delay; one that waits already keeps its place."""
+        """Save a node after the delay; one that waits already keeps its place.
+
+        The requests are those of whoever closed it, who may be gone by then.
+        """
         if node not in self._due:
-            self._due[node] = trio.current_time() + DELAY_S
+            cause = self._programs.settled(causes.current())
+            self._due[node] = (trio.current_time() + DELAY_S, cause)
             self._wake()
 
     async def run(self, durability: Durability) -> None:
         """Save what is due until cancelled. What fails is kept and tried again by the drainer."""
         async with trio.open_nursery() as nursery:
             while True:
-                node = self._next()
-                if node is not None:
+                due = self._next()
+                if due is not None:
+                    node, cause = due
                     self._running += 1
-                    nursery.start_soon(self._save, node, durability)
+                    with causes.acting(cause):
+                        nursery.start_soon(self._save, node, durability)
                     continue
                 changed = self._changed
                 with trio.move_on_at(self._wait_until()):
                     await changed.wait()
 
-    def _next(self) -> Node | None:
+    def _next(self) -> tuple[Node, Cause] | None:
         """Take the oldest node if it is due and there is a place for it."""
         if not self._due or self._running >= self._width.now:
             return None
-        node, due = next(iter(self._due.items()))
-        if due > trio.current_time():
+        node, (due_s, cause) = next(iter(self._due.items()))
+        if due_s > trio.current_time():
             return None
         del self._due[node]
-        return node
+        return node, cause
 
     def _wait_until(self) -> float:
         if not self._due or self._running >= self._width.now:
             return float("inf")
-        return next(iter(self._due.values()))
+        return next(iter(self._due.values()))[0]
 
     async def _save(self, node: Node, durability: Durability) -> None:
         try:
