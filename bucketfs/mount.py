@@ -73,6 +73,7 @@ async def run_mount(
     Raises: BucketfsError before `ready`, where the mount could not begin.
     """
     _bound_arenas()
+    causes.enter(causes.own("mount"))
     status = 1
     try:
         async with trio.open_nursery() as nursery:
@@ -110,7 +111,8 @@ class Layers:
 
     async def restore(self) -> None:
         """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
-        await self.jobs.replay_left(self.tree.replay, is_first=True)
+        with causes.acting(causes.own("replay")):
+            await self.jobs.replay_left(self.tree.replay, is_first=True)
         records = {record.number: record for record in self.journal.files}
         for node in await restore(self.journal, self.tree, self.pages):
             if node.record in records:
@@ -138,18 +140,8 @@ async def _mount(
 ) -> int:
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
-    prices = await trio.to_thread.run_sync(_read_prices, settings.prices_file)
-    statistics = Statistics(
-        scheme=scheme_of(settings.url),
-        has_endpoint=settings.endpoint is not None,
-        prices=prices,
-        crawlers=cast("Mode", settings.crawlers),
-        crawler_names=settings.crawler_names,
-    )
-    causes.enter(causes.own("mount"))
-    store = await open_store(settings.url, store_options(settings, statistics.meter))
-    if statistics.crawlers is not None:
-        store = Admitting(store)
+    statistics = await trio.to_thread.run_sync(_new_statistics, settings)
+    store = await _open_bucket(settings, statistics)
     pages = journal = None
     try:
         pages = PageCache(
@@ -170,8 +162,7 @@ async def _mount(
             pages.use_journal(journal, abort_after_s)
         layers = build(settings, store, pages, journal, nursery, statistics)
         if layers.is_writable:
-            with causes.acting(causes.own("replay")):
-                await layers.restore()
+            await layers.restore()
         return await _serve(settings, layers, ready, supervisor)
     finally:
         with trio.move_on_after(CLOSING_S) as closing:
@@ -181,6 +172,12 @@ async def _mount(
             if pages is not None:
                 await pages.aclose()
             await store.aclose()
+
+
+async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
+    """Return the bucket, whose requests are counted, and refused to crawlers."""
+    store = await open_store(settings.url, store_options(settings, statistics.meter))
+    return store if statistics.crawlers is None else Admitting(store)
 
 
 def _identity(settings: MountSettings) -> str:
@@ -209,13 +206,7 @@ def build(
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
     in_flight = InFlightTable(admission=statistics.crawlers)
     operations = Operations(
-        tree,
-        handles,
-        in_flight,
-        ttl_s=settings.ttl_s,
-        has_acl=settings.acl,
-        door=door,
-        crawlers=statistics.crawlers,
+        tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
     )
     return Layers(
         operations=operations,
@@ -291,8 +282,7 @@ async def _serve(
         try:
             layers.start(side)
             side.start_soon(supervisor.hold_off, mounted.describe_end)
-            ending = (session, drainer.save_last, drainer.hurry)
-            side.start_soon(causes.attributed, "end", end_on_signal, *ending)
+            side.start_soon(end_on_signal, session, drainer.save_last, drainer.hurry)
             side.start_soon(_announce, session, ready, supervisor)
             await session.run()
         except Exception:
@@ -301,7 +291,6 @@ async def _serve(
             status = 1
         finally:
             session.close()
-        causes.enter(causes.own("end"))
         supervisor.tell("STOPPING=1")
         drainer.door.shut_for_good()
         await layers.handles.close_all()
@@ -317,6 +306,17 @@ async def _announce(session: Session, ready: Callable[[], None], supervisor: Sup
     await session.wait_answering()
     ready()
     supervisor.tell("READY=1")
+
+
+def _new_statistics(settings: MountSettings) -> Statistics:
+    """Return counters that begin now. Raises: ConfigurationError (the file of prices)."""
+    return Statistics(
+        scheme=scheme_of(settings.url),
+        has_endpoint=settings.endpoint is not None,
+        prices=_read_prices(settings.prices_file),
+        crawlers=cast("Mode", settings.crawlers),
+        crawler_names=settings.crawler_names,
+    )
 
 
 def _read_prices(file: Path | None) -> Prices | None:

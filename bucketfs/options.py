@@ -211,7 +211,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "crawlers",
         "crawlers",
-        f"updatedb, indexers, virus scanners: {_one_of(CRAWLERS)}",
+        f"updatedb, virus scanners...: {_one_of(CRAWLERS)}",
         parse_text,
         "HOW",
     ),

@@ -41,7 +41,7 @@ _RATES = (
     "in_flight",
     "memory_bytes",
 )
-"""Columns of a line of `--interval`: `_s` are a second's, hits are shares (-: nothing was asked)."""
+"""Columns of a line of `--interval`: `_s` are a second's, hits are shares (-: none was asked)."""
 
 
 def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> int:

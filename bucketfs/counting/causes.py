@@ -25,10 +25,13 @@ class Program(NamedTuple):
 
 
 class Admission(Protocol):
-    """Says who may cause requests to the store; `crawlers.Crawlers` is one."""
+    """Says who may open what, and cause requests to the store; `crawlers.Crawlers` is one."""
 
     def admits(self, cause: Cause) -> bool:
         """Return whether a request may be made for `cause`."""
+
+    def check_open(self, pid: int, *, is_writer: bool = False) -> None:
+        """Let a process open something. Raises: CallerRefused."""
 
 
 class Cause:

@@ -40,7 +40,7 @@ class Programs:
         return program
 
     def settled(self, cause: Cause) -> Cause:
-        """Return a cause for work that is done when the process may be gone; it is refused nothing."""
+        """Return a cause for what was promised to a process, which may be gone when it is done."""
         return Cause(0, self.of(cause))
 
     def name_of(self, pid: int) -> str:

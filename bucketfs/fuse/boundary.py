@@ -126,6 +126,12 @@ def translated(exc: BaseException, operation: str, subject: object) -> pyfuse3.F
     return pyfuse3.FUSEError(errno.EIO)
 
 
+T = TypeVar("T")
+
+_SIZES: Mapping[str, Callable[[Any], int]] = {"read": len, "write": int}
+"""How many bytes a request was about, from what its handler returns."""
+
+
 class InFlight(Cause):
     """One request that the kernel waits for, and the cause of all that is done for it.
 
@@ -158,6 +164,14 @@ class InFlight(Cause):
         self.is_reported = False
         self.is_failed = True
         self.size_bytes = 0
+
+    def answered(self, result: T) -> T:
+        """Note that there is a result, and return it."""
+        self.is_failed = False
+        size_of = _SIZES.get(self.operation)
+        if size_of is not None:
+            self.size_bytes = size_of(result)
+        return result
 
 
 class InFlightTable:
@@ -232,9 +246,6 @@ class HasInFlight(Protocol):
         """Return the process that opened a handle."""
 
 
-_SIZES: Mapping[str, Callable[[Any], int]] = {"read": len, "write": int}
-"""How many bytes a request was about, from what its handler returns."""
-
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
 
@@ -245,7 +256,6 @@ def request(handler: Handler) -> Handler:
     """
     operation = handler.__name__
     is_bound = operation in _DEADLINE_BOUND
-    size_of = _SIZES.get(operation)
     pid_of = _pid_finder(handler)
 
     @functools.wraps(handler)
@@ -255,16 +265,9 @@ def request(handler: Handler) -> Handler:
         table.add(flight)
         try:
             if not is_bound:
-                result = await handler(self, *args)
-                flight.is_failed = False
-            else:
-                with trio.CancelScope() as flight.scope:
-                    result = await handler(self, *args)
-                    flight.is_failed = False
-            if not flight.is_failed:
-                if size_of is not None:
-                    flight.size_bytes = size_of(result)
-                return result
+                return flight.answered(await handler(self, *args))
+            with trio.CancelScope() as flight.scope:
+                return flight.answered(await handler(self, *args))
         except (pyfuse3.FUSEError, trio.Cancelled):
             raise
         except Exception as exc:

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pyfuse3
 import trio
 
-from bucketfs.counting import causes
 from bucketfs.fuse import replies
 from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import Node
@@ -27,7 +26,6 @@ class DirectoryHandle:
 
     def __init__(self, tree: Tree, node: Node, ttl_s: float, unlinked: Counter[int]) -> None:
         self.node = node
-        self.pid = causes.current().pid
         self._tree = tree
         self._ttl_s = ttl_s
         self._unlinked = unlinked

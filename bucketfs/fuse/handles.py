@@ -83,11 +83,10 @@ class NodeTarget:
 class FileHandle:
     """One open file. It follows its node through renames and outlives the node's name."""
 
-    __slots__ = ("content", "is_appending", "is_writer", "node", "pid")
+    __slots__ = ("content", "is_appending", "is_writer", "node")
 
     def __init__(self, node: Node, content: OpenBytes, flags: int) -> None:
         self.node = node
-        self.pid = causes.current().pid
         self.content = content
         self.is_writer = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
         self.is_appending = bool(flags & os.O_APPEND)
@@ -107,6 +106,8 @@ class Handles:
         self._files: dict[HandleNumber, FileHandle] = {}
         self._directories: dict[HandleNumber, DirectoryHandle] = {}
         self._unlinked: Counter[int] = Counter()
+        self.pids: dict[int, int] = {}
+        """The processes that opened what is open, by the numbers of the handles."""
 
     def __len__(self) -> int:
         return len(self._files) + len(self._directories)
@@ -142,7 +143,7 @@ class Handles:
         # ATOMIC: a node has one content, and it is counted before anything else runs
         handle = FileHandle(node, self._content_of(node), flags)
         self._tree.opened(node, is_writer=handle.is_writer)
-        number = HandleNumber(next(self._numbers))
+        number = self._new_number()
         self._files[number] = handle
         return number
 
@@ -150,7 +151,7 @@ class Handles:
         """Open a directory."""
         # ATOMIC: as above
         self._tree.opened(node, is_writer=False)
-        number = HandleNumber(next(self._numbers))
+        number = self._new_number()
         self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._unlinked)
         return number
 
@@ -167,11 +168,6 @@ class Handles:
             return self._directories[HandleNumber(number)]
         except KeyError:
             raise StaleHandle(f"directory handle {number} is not open") from None
-
-    def pid_of(self, number: int) -> int:
-        """Return the process that opened a file or directory; 0 where none is open."""
-        handle = self._files.get(number) or self._directories.get(number)  # type: ignore[call-overload]
-        return handle.pid if handle is not None else 0
 
     async def read(self, number: int, offset: int, length: int) -> bytes | memoryview:
         """Return `length` bytes from `offset`, fewer at the end of the file.
@@ -226,7 +222,7 @@ class Handles:
     async def close(self, number: int) -> None:
         """Release a file. What could not be saved stays here and is tried again later."""
         handle = self.file(number)
-        del self._files[HandleNumber(number)]
+        del self._files[HandleNumber(number)], self.pids[number]
         node = handle.node
         try:
             # A shared mapping may have been written after the last flush.
@@ -254,7 +250,7 @@ class Handles:
     async def close_directory(self, number: int) -> None:
         """Release a directory."""
         handle = self.directory(number)
-        del self._directories[HandleNumber(number)]
+        del self._directories[HandleNumber(number)], self.pids[number]
         with trio.CancelScope(shield=True):
             await handle.aclose()
             await self._tree.closed(handle.node, is_writer=False)
@@ -280,6 +276,11 @@ class Handles:
             left = count - self._take_unlinked(inode, count)
             if left:
                 self._tree.forget(Inode(inode), left)
+
+    def _new_number(self) -> HandleNumber:
+        number = HandleNumber(next(self._numbers))
+        self.pids[number] = causes.current().pid
+        return number
 
     def _take_unlinked(self, inode: int, count: int) -> int:
         """Count off forgets of name-only entries: each is forgotten once without any lookup."""

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import pyfuse3
 import trio
 
-from bucketfs.counting.crawlers import Crawlers
 from bucketfs.errors import InvalidOperation, IsADirectory, NotADirectory, NotPermitted
 from bucketfs.fuse import replies
 from bucketfs.fuse.boundary import InFlightTable, request
@@ -44,11 +43,9 @@ class Operations(pyfuse3.Operations):
         ttl_s: float,
         has_acl: bool = False,
         door: Door | None = None,
-        crawlers: Crawlers | None = None,
     ) -> None:
         super().__init__()
         self._door = door or Door()
-        self._crawlers = crawlers
         self.enable_acl = has_acl
         self.in_flight = in_flight
         self.initialised = trio.Event()
@@ -337,11 +334,12 @@ class Operations(pyfuse3.Operations):
 
     def pid_of(self, handle: int) -> int:
         """Return the process that opened a handle (see `boundary.request`)."""
-        return self._handles.pid_of(handle)
+        return self._handles.pids.get(handle, 0)
 
     def _check_crawler(self, ctx: pyfuse3.RequestContext, *, is_writer: bool = False) -> None:
-        if self._crawlers is not None:
-            self._crawlers.check_open(ctx.pid, is_writer=is_writer)
+        admission = self.in_flight.admission
+        if admission is not None:
+            admission.check_open(ctx.pid, is_writer=is_writer)
 
     def _node(self, inode: int) -> Node:
         return self._tree.node(Inode(inode))

@@ -100,6 +100,9 @@ class HttpClient:
         asked = self._meter.begin(request.operation)
         try:
             response, is_kept = self._exchange(pool, connection, request, headers, target, asked)
+        except (Transient, ConfusedServer):
+            asked.is_failed = True  # though its head may have come
+            raise
         finally:
             self._meter.end(asked)
             if not is_kept:
