@@ -192,7 +192,7 @@ def _show_tables(report: Report) -> None:
     _print_table(
         console,
         "asked of the store",
-        ("operation", "requests", "failed", "repeated", "up", "down", *_QUANTILES),
+        ("operation", "count", "fail", "again", "up", "down", *_QUANTILES),
         [
             (name, *_counts(figures, _STORE[:3]), *_sizes(figures), *_times(figures["latency_s"]))
             for name, figures in report["requests"].items()
@@ -202,7 +202,7 @@ def _show_tables(report: Report) -> None:
     _print_table(
         console,
         "for whom",
-        ("program", "requests", "failed", "up", "down"),
+        ("program", "count", "fail", "up", "down"),
         [
             (program_words(program), *_counts(program, _PROGRAM[:2]), *_sizes(program))
             for program in programs[:PROGRAMS_SHOWN]
@@ -228,9 +228,11 @@ def _print_table(console: Any, title: str, titles: Sequence[str], rows: Sequence
     from rich.text import Text
 
     console.print()
-    table = Table(show_edge=False, pad_edge=False, title=title, title_justify="left")
+    # Narrow, so that ten columns have room on a terminal of 80.
+    table = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for place, name in enumerate(titles):
-        table.add_column(name, justify="right" if place else "left", overflow="fold")
+        justify: Any = "right" if place else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=not place)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
