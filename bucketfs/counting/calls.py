@@ -42,18 +42,21 @@ class Calls:
         self._sums: dict[str, CallSum] = {}
 
     def done(
-        self, kind: str, took_s: float, *, size_bytes: int, has_waited: bool, is_failed: bool
+        self, kind: str, took_s: float, size_bytes: int, has_waited: bool, is_failed: bool
     ) -> None:
-        """Count a request that was answered."""
+        """Count a request that was answered. Called for each: every operation here counts."""
         total = self._sums.get(kind)
         if total is None:
             total = self._sums[kind] = CallSum()
         total.latency.add(took_s)
-        total.errors += is_failed
+        if is_failed:
+            total.errors += 1
         if not has_waited:
             total.hits += 1
-            total.hit_bytes += size_bytes
-        total.bytes += size_bytes
+        if size_bytes:
+            total.bytes += size_bytes
+            if not has_waited:
+                total.hit_bytes += size_bytes
 
     def report(self) -> dict[str, Any]:
         """Return the figures by kind."""

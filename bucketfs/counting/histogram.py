@@ -24,19 +24,20 @@ QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 class Histogram:
     """Durations in seconds."""
 
-    __slots__ = ("_counts", "count", "longest_s", "total_s")
+    __slots__ = ("_counts", "longest_s")
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS_S) + 1)
-        self.count = 0
         self.longest_s = 0.0
-        self.total_s = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self._counts)
 
     def add(self, seconds: float) -> None:
         """Count one."""
         self._counts[bisect_right(BOUNDS_S, seconds)] += 1
-        self.count += 1
-        self.total_s += seconds
         if seconds > self.longest_s:
             self.longest_s = seconds
 
@@ -45,18 +46,17 @@ class Histogram:
 
         What is shorter than LEAST_S is told as LEAST_S.
         """
-        if not self.count:
+        running = list(accumulate(self._counts))
+        if not running[-1]:
             return 0.0
-        rank = max(1, math.ceil(share * self.count))
-        index = bisect_left(list(accumulate(self._counts)), rank)
+        index = bisect_left(running, max(1, math.ceil(share * running[-1])))
         if index == len(BOUNDS_S):
             return self.longest_s
         middle_s = math.sqrt(BOUNDS_S[index - 1] * BOUNDS_S[index]) if index else LEAST_S
         return min(self.longest_s, middle_s)
 
     def report(self) -> dict[str, float]:
-        """Return the quantiles that people ask for, the mean and the maximum, in seconds."""
+        """Return the quantiles that people ask for and the maximum, in seconds."""
         found = {name: self.quantile(share) for name, share in QUANTILES.items()}
         found["max"] = self.longest_s
-        found["mean"] = self.total_s / self.count if self.count else 0.0
         return {name: round(value, 7) for name, value in found.items()}

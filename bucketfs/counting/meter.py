@@ -82,7 +82,8 @@ class _Sum:
     def add(self, asked: Asked, is_failed: bool) -> None:
         """Count one request."""
         self.requests += 1
-        self.failures += is_failed
+        if is_failed:
+            self.failures += 1
         self.sent_bytes += asked.sent_bytes
         self.received_bytes += asked.received_bytes
 

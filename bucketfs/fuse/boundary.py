@@ -126,8 +126,6 @@ def translated(exc: BaseException, operation: str, subject: object) -> pyfuse3.F
     return pyfuse3.FUSEError(errno.EIO)
 
 
-T = TypeVar("T")
-
 _SIZES: Mapping[str, Callable[[Any], int]] = {"read": len, "write": int}
 """How many bytes a request was about, from what its handler returns."""
 
@@ -149,29 +147,18 @@ class InFlight(Cause):
         "subject",
     )
 
-    def __init__(
-        self, operation: str, subject: object, pid: int = 0, admission: Admission | None = None
-    ) -> None:
+    def __init__(self, operation: str, subject: object, pid: int) -> None:
         # As Cause does it, without the call: this happens for every request.
         self.pid = pid
         self.program = None
-        self.admission = admission
         self.has_waited = False
         self.operation = operation
         self.subject = subject
         self.scope: trio.CancelScope | None = None
         self.since_s = time.monotonic()
         self.is_reported = False
-        self.is_failed = True
-        self.size_bytes = 0
-
-    def answered(self, result: T) -> T:
-        """Note that there is a result, and return it."""
         self.is_failed = False
-        size_of = _SIZES.get(self.operation)
-        if size_of is not None:
-            self.size_bytes = size_of(result)
-        return result
+        self.size_bytes = 0
 
 
 class InFlightTable:
@@ -192,6 +179,7 @@ class InFlightTable:
 
     def add(self, request: InFlight) -> None:
         """Begin with `request`: what this task does from now on is done for it."""
+        request.admission = self.admission
         self._requests.add(request)
         causes.enter(request)
 
@@ -201,9 +189,9 @@ class InFlightTable:
         self.calls.done(
             request.operation,
             time.monotonic() - request.since_s,
-            size_bytes=request.size_bytes,
-            has_waited=request.has_waited,
-            is_failed=request.is_failed,
+            request.size_bytes,
+            request.has_waited,
+            request.is_failed,
         )
 
     def report(self) -> list[dict[str, object]]:
@@ -256,44 +244,44 @@ def request(handler: Handler) -> Handler:
     """
     operation = handler.__name__
     is_bound = operation in _DEADLINE_BOUND
-    pid_of = _pid_finder(handler)
+    size_of = _SIZES.get(operation)
+    context = _place_of_context(handler)
 
     @functools.wraps(handler)
     async def guarded(self: HasInFlight, *args: Any) -> Any:
-        table = self.in_flight
-        flight = InFlight(operation, args[0] if args else "", pid_of(self, args), table.admission)
-        table.add(flight)
+        pid = self.pid_of(args[0]) if context is None else args[context].pid
+        flight = InFlight(operation, args[0], pid)
+        self.in_flight.add(flight)
         try:
             if not is_bound:
-                return flight.answered(await handler(self, *args))
-            with trio.CancelScope() as flight.scope:
-                return flight.answered(await handler(self, *args))
-        except (pyfuse3.FUSEError, trio.Cancelled):
-            raise
+                result = await handler(self, *args)
+            else:
+                with trio.CancelScope() as flight.scope:
+                    result = await handler(self, *args)
+                if flight.scope.cancelled_caught:
+                    log.warning("%s(%s) was given up after its deadline", operation, flight.subject)
+                    raise pyfuse3.FUSEError(errno.ETIMEDOUT)
+            if size_of is not None:
+                flight.size_bytes = size_of(result)
+            return result
         except Exception as exc:
+            flight.is_failed = True
             raise translated(exc, operation, flight.subject) from None
-        except BaseExceptionGroup as group:
-            if all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(group)):
+        except (trio.Cancelled, BaseExceptionGroup) as exc:
+            flight.is_failed = True
+            if all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(exc)):
                 raise
-            raise translated(group, operation, flight.subject) from None
+            raise translated(exc, operation, flight.subject) from None
         finally:
-            table.remove(flight)
-        log.warning("%s(%s) was given up after its deadline", operation, flight.subject)
-        raise pyfuse3.FUSEError(errno.ETIMEDOUT)
+            self.in_flight.remove(flight)
 
     return cast("Handler", guarded)
 
 
-def _pid_finder(handler: Callable[..., Any]) -> Callable[[HasInFlight, tuple[Any, ...]], int]:
-    """Return what finds the process that waits for a request of `handler`, from its arguments.
+def _place_of_context(handler: Callable[..., Any]) -> int | None:
+    """Return which argument of a handler tells the process that waits.
 
-    The kernel tells it, but pyfuse3 does not pass that on with reads and writes: these are for the
-    process that opened the handle.
+    None: pyfuse3 does not pass it on (reads, writes); then it is that which opened the handle.
     """
     names = list(inspect.signature(handler).parameters)[1:]
-    if "ctx" in names:
-        place = names.index("ctx")
-        return lambda self, args: cast(int, args[place].pid)
-    if names[:1] == ["fh"]:
-        return lambda self, args: self.pid_of(args[0])
-    return lambda self, args: 0
+    return names.index("ctx") if "ctx" in names else None

@@ -51,18 +51,19 @@ class Metered(DecoratedStore):
     ) -> T:
         """Count one call, with what it sends or brings (also where it fails half-way)."""
         before = sink.received if sink is not None else 0
-        with self._meter.counting(operation) as asked:
-            try:
-                result = await call()
-            except StorageError as exc:
-                asked.answered(_FAILED if isinstance(exc, Transient) else _REFUSED)
-                raise
-            finally:
-                if sink is not None:
-                    asked.received_bytes = max(0, sink.received - before)
+        asked = self._meter.begin(operation)
+        try:
+            result = await call()
             asked.answered(_DONE)
             asked.sent_bytes = sent.size if sent is not None else 0
             return result
+        except StorageError as exc:
+            asked.answered(_FAILED if isinstance(exc, Transient) else _REFUSED)
+            raise
+        finally:
+            if sink is not None:
+                asked.received_bytes = max(0, sink.received - before)
+            self._meter.end(asked)
 
     async def read_range(
         self,

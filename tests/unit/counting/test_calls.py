@@ -7,9 +7,9 @@ from bucketfs.counting.calls import Calls
 
 def test_what_waited_is_no_hit() -> None:
     calls = Calls()
-    calls.done("read", 0.001, size_bytes=100, has_waited=True, is_failed=False)
-    calls.done("read", 0.002, size_bytes=20, has_waited=False, is_failed=False)
-    calls.done("lookup", 0.002, size_bytes=0, has_waited=False, is_failed=True)
+    calls.done("read", 0.001, 100, True, False)
+    calls.done("read", 0.002, 20, False, False)
+    calls.done("lookup", 0.002, 0, False, True)
     report = calls.report()
     read, lookup = report["read"], report["lookup"]
     assert list(report) == ["lookup", "read"]
