@@ -185,10 +185,10 @@ def _say(line: str) -> None:
 def _show_tables(report: Report) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(highlight=False)
     age = age_words(report["uptime_s"])
     where = f"{report['url']} on {report['mountpoint']}, mounted {age} ago"
-    console.print(where, markup=False, highlight=False)
+    console.print(where, markup=False)
     _print_table(
         console,
         "asked of the store",
@@ -220,7 +220,7 @@ def _show_tables(report: Report) -> None:
         ],
     )
     for line in _closing_lines(report):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False)
 
 
 def _print_table(console: Any, title: str, titles: Sequence[str], rows: Sequence[Row]) -> None:
