@@ -113,11 +113,11 @@ class Layers:
         """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
         with causes.acting(causes.own("replay")):
             await self.jobs.replay_left(self.tree.replay, is_first=True)
-        records = {record.number: record for record in self.journal.files}
-        for node in await restore(self.journal, self.tree, self.pages):
-            if node.record in records:
-                self.pending.restored(node, records[node.record])
-            self.durability.closed(node)
+            records = {record.number: record for record in self.journal.files}
+            for node in await restore(self.journal, self.tree, self.pages):
+                if node.record in records:
+                    self.pending.restored(node, records[node.record])
+                self.durability.closed(node)
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start what goes on as long as the mount lives."""

@@ -27,7 +27,7 @@ _FILES_AT_ONCE = 256
 
 
 class Served(Protocol):
-    """The mount, as its control socket sees it; `mount.Mounted` is one."""
+    """The mount, as its control socket sees it; `served.Mounted` is one."""
 
     def report(self, path: Sequence[str] = ()) -> Report:
         """Return one report; what is left is counted at and below a path (its names)."""

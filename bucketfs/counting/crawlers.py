@@ -33,7 +33,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 """Names of programs that index or scan, by what they belong to."""
 
 BELIEVED_S = 1.0
-"""How long the name of a process is believed when it opens things: a look costs 5 microseconds."""
+"""How long a process that opens things is no crawler without another look (5 microseconds)."""
 _MOST_BELIEVED = 1024
 
 
@@ -54,7 +54,7 @@ class Crawlers:
         self.mode = mode
         names = [*known_names(), *also]
         self._names = {name.encode()[:_NAME_BYTES].decode("utf-8", "ignore") for name in names}
-        self._believed: dict[int, tuple[float, str | None]] = {}
+        self._innocent_until_s: dict[int, float] = {}
         self._refused: Counter[str] = Counter()
 
     def admits(self, cause: Cause) -> bool:
@@ -79,16 +79,16 @@ class Crawlers:
     def _crawler(self, pid: int) -> str | None:
         """Return the name of a crawler, None for any other process."""
         now_s = time.monotonic()
-        found = self._believed.get(pid)
-        if found is not None and now_s < found[0]:
-            return found[1]
+        if now_s < self._innocent_until_s.get(pid, 0.0):
+            return None
         name = self._programs.name_of(pid)
-        crawler = name if name in self._names else None
-        self._believed.pop(pid, None)
-        if len(self._believed) >= _MOST_BELIEVED:
-            del self._believed[next(iter(self._believed))]
-        self._believed[pid] = (now_s + BELIEVED_S, crawler)
-        return crawler
+        if name in self._names:
+            return name  # not remembered: its number may soon be that of another process
+        self._innocent_until_s.pop(pid, None)
+        if len(self._innocent_until_s) >= _MOST_BELIEVED:
+            del self._innocent_until_s[next(iter(self._innocent_until_s))]
+        self._innocent_until_s[pid] = now_s + BELIEVED_S
+        return None
 
     def _note(self, name: str) -> None:
         if name not in self._refused:
