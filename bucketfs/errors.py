@@ -73,6 +73,10 @@ class AccessDenied(StorageError):
     """The credentials are not allowed to do this, or are not known to the server."""
 
 
+class CallerRefused(StorageError):
+    """The program on whose behalf the store would be asked may cause no requests (`crawlers`)."""
+
+
 class QuotaExceeded(StorageError):
     """The bucket or account may not hold more."""
 

@@ -10,15 +10,19 @@ import contextlib
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import trio
 
-from bucketfs import __version__
-from bucketfs.control import ControlServer, Report
+from bucketfs.control import ControlServer
+from bucketfs.counting import causes
+from bucketfs.counting.crawlers import Mode
+from bucketfs.counting.meter import Meter
+from bucketfs.counting.prices import Prices, parse_prices
+from bucketfs.counting.statistics import Statistics
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.boundary import InFlightTable, unwrapped
 from bucketfs.fuse.door import Door
@@ -43,7 +47,9 @@ from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.appending import AppendPolicy
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
-from bucketfs.settings import MountSettings, mask_url
+from bucketfs.served import Mounted
+from bucketfs.settings import MountSettings, mask_url, scheme_of
+from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
 from bucketfs.storage.opening import StoreOptions, open_store
 
@@ -67,6 +73,7 @@ async def run_mount(
     Raises: BucketfsError before `ready`, where the mount could not begin.
     """
     _bound_arenas()
+    causes.enter(causes.own("mount"))
     status = 1
     try:
         async with trio.open_nursery() as nursery:
@@ -99,55 +106,30 @@ class Layers:
     jobs: JournalledJobs
     durability: Durability
     later: WriteBack | None
+    statistics: Statistics
     is_writable: bool
 
     async def restore(self) -> None:
         """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
-        await self.jobs.replay_left(self.tree.replay, is_first=True)
-        records = {record.number: record for record in self.journal.files}
-        for node in await restore(self.journal, self.tree, self.pages):
-            if node.record in records:
-                self.pending.restored(node, records[node.record])
-            self.durability.closed(node)
+        with causes.acting(causes.own("replay")):
+            await self.jobs.replay_left(self.tree.replay, is_first=True)
+            records = {record.number: record for record in self.journal.files}
+            for node in await restore(self.journal, self.tree, self.pages):
+                if node.record in records:
+                    self.pending.restored(node, records[node.record])
+                self.durability.closed(node)
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start what goes on as long as the mount lives."""
         nursery.start_soon(self.in_flight.sweep_for_ever)
-        nursery.start_soon(self.drainer.retry_for_ever)
+        nursery.start_soon(causes.attributed, "retry", self.drainer.retry_for_ever)
         nursery.start_soon(self.journal.write_later_ones)
         if self.is_writable:
-            nursery.start_soon(self.jobs.retry_for_ever, self.tree.replay)
+            nursery.start_soon(
+                causes.attributed, "replay", self.jobs.retry_for_ever, self.tree.replay
+            )
         if self.later is not None:
             nursery.start_soon(self.later.run, self.durability)
-
-
-class Mounted:
-    """A mount as its control socket sees it; a `control.Served`."""
-
-    def __init__(self, settings: MountSettings, layers: Layers) -> None:
-        self._settings = settings
-        self._layers = layers
-        self.hurry = layers.drainer.hurry
-        self.ending = layers.drainer.door.shut
-
-    def report(self, path: Sequence[str] = ()) -> Report:
-        """Return what the mount says of itself; what is left is that at and below a path."""
-        return report(self._settings, self._layers, path)
-
-    def pending(self) -> list[Report]:
-        """Return what is not in the bucket, one object a file."""
-        return [asdict(file) for file in self._layers.pending.files()]
-
-    async def save(self, path: Sequence[str] = ()) -> list[Report]:
-        """Save what is at and below a path; return what could not be saved."""
-        return [asdict(failure) for failure in await self._layers.drainer.save_all(path)]
-
-    def describe_end(self) -> str | None:
-        """Return one line for a service manager; None: the mount is not being ended."""
-        if not self._layers.drainer.door.is_shut:
-            return None
-        files, left_bytes = self._layers.drainer.left()
-        return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
 
 
 async def _mount(
@@ -158,7 +140,8 @@ async def _mount(
 ) -> int:
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
-    store = await open_store(settings.url, store_options(settings))
+    statistics = await trio.to_thread.run_sync(_new_statistics, settings)
+    store = await _open_bucket(settings, statistics)
     pages = journal = None
     try:
         pages = PageCache(
@@ -175,8 +158,9 @@ async def _mount(
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
         abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
-        pages.use_journal(journal, abort_after_s)
-        layers = build(settings, store, pages, journal, nursery)
+        with causes.acting(causes.own("cleanup")):
+            pages.use_journal(journal, abort_after_s)
+        layers = build(settings, store, pages, journal, nursery, statistics)
         if layers.is_writable:
             await layers.restore()
         return await _serve(settings, layers, ready, supervisor)
@@ -188,6 +172,12 @@ async def _mount(
             if pages is not None:
                 await pages.aclose()
             await store.aclose()
+
+
+async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
+    """Return the bucket, whose requests are counted, and refused to crawlers."""
+    store = await open_store(settings.url, store_options(settings, statistics.meter))
+    return store if statistics.crawlers is None else Admitting(store)
 
 
 def _identity(settings: MountSettings) -> str:
@@ -202,15 +192,19 @@ def build(
     pages: PageCache,
     journal: Journal,
     nursery: trio.Nursery,
+    statistics: Statistics | None = None,
 ) -> Layers:
     """Put the layers above the store together."""
+    statistics = statistics or Statistics(scheme=scheme_of(settings.url))
     keeper, jobs = Keeper(journal), JournalledJobs(journal)
-    later = WriteBack(most=settings.concurrency) if settings.is_write_back else None
+    later = None
+    if settings.is_write_back:
+        later = WriteBack(most=settings.concurrency, programs=statistics.programs)
     tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery)
     pending, door = Pending(tree), Door()
     durability = Durability(tree, keeper, later, pending)
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
-    in_flight = InFlightTable()
+    in_flight = InFlightTable(admission=statistics.crawlers)
     operations = Operations(
         tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
     )
@@ -226,6 +220,7 @@ def build(
         durability=durability,
         later=later,
         jobs=jobs,
+        statistics=statistics,
         is_writable=not settings.is_read_only,
     )
 
@@ -313,26 +308,33 @@ async def _announce(session: Session, ready: Callable[[], None], supervisor: Sup
     supervisor.tell("READY=1")
 
 
-def report(settings: MountSettings, layers: Layers, path: Sequence[str] = ()) -> Report:
-    """Return what the control socket tells of this mount; what is left at and below a path."""
-    files, left_bytes = layers.drainer.left(path)
-    return {
-        "pid": os.getpid(),
-        "version": __version__,
-        "url": mask_url(settings.url),
-        "mountpoint": os.fspath(settings.mountpoint),
-        "cache_folder": os.fspath(settings.cache_folder),
-        "dirty_files": files,
-        "dirty_bytes": left_bytes,
-        "open_handles": len(layers.handles),
-        "in_flight": layers.in_flight.report(),
-        "statistics": dict(layers.pages.statistics()),
-    }
+def _new_statistics(settings: MountSettings) -> Statistics:
+    """Return counters that begin now. Raises: ConfigurationError (the file of prices)."""
+    return Statistics(
+        scheme=scheme_of(settings.url),
+        has_endpoint=settings.endpoint is not None,
+        prices=_read_prices(settings.prices_file),
+        crawlers=cast("Mode", settings.crawlers),
+        crawler_names=settings.crawler_names,
+    )
 
 
-def store_options(settings: MountSettings) -> StoreOptions:
-    """Return what the settings say of the store."""
+def _read_prices(file: Path | None) -> Prices | None:
+    """Return what a file of prices says. Raises: ConfigurationError."""
+    if file is None:
+        return None
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"prices={file} cannot be read: {reason}") from exc
+    return parse_prices(text, f"prices={file}")
+
+
+def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreOptions:
+    """Return what the settings say of the store, whose requests `meter` counts."""
     return StoreOptions(
+        meter=meter or Meter(),
         endpoint=settings.endpoint,
         region=settings.region,
         scheme=settings.scheme,

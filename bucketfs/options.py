@@ -20,6 +20,7 @@ from bucketfs.settings import (
     ATTRIBUTES_POLICIES,
     CONFLICTS,
     CONNECTION_SCHEMES,
+    CRAWLERS,
     PAYLOADS,
 )
 
@@ -71,6 +72,14 @@ def parse_text(text: str) -> str:
     if not text:
         raise ValueError("not empty")
     return text
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return names that stand in a row with colons between. Raises: ValueError."""
+    names = tuple(name for name in text.split(":") if name)
+    if not names:
+        raise ValueError("names with colons between, like find:rsync")
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +208,17 @@ OPTIONS: tuple[Option, ...] = (
         parse_text,
         "HOW",
     ),
+    Option(
+        "crawlers",
+        "crawlers",
+        f"updatedb, virus scanners...: {_one_of(CRAWLERS)}",
+        parse_text,
+        "HOW",
+    ),
+    Option(
+        "crawler_names", "crawler_names", "programs that are crawlers, too", parse_names, "A:B:..."
+    ),
+    Option("prices", "prices_file", "TOML file of prices for bucketfs stats", parse_path, "FILE"),
     Option("log_file", "log_file", "log there instead of syslog", parse_path, "PATH"),
     Option("debug", "is_debug", "log every request"),
     Option("ro", "is_read_only", "read-only", cancels="rw"),

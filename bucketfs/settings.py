@@ -49,6 +49,7 @@ PAYLOADS = ("auto", "signed", "unsigned")
 APPENDS = ("auto", "always", "never")
 CONFLICTS = ("fail", "copy", "overwrite")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
+CRAWLERS = ("refuse", "cached", "allow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,9 @@ class MountSettings:
     append: str = "auto"
     conflict: str = "fail"
     attributes_policy: str = "auto"
+    crawlers: str = "refuse"
+    crawler_names: tuple[str, ...] = ()
+    prices_file: Path | None = None
     kernel_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -106,6 +110,7 @@ class MountSettings:
         _check_choice("append", self.append, APPENDS)
         _check_choice("conflict", self.conflict, CONFLICTS)
         _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
+        _check_choice("crawlers", self.crawlers, CRAWLERS)
         _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")
         _check_range("disk", self.disk_bytes, 64 * MIB, None, "64M")
         _check_range("part_size", self.part_size, 5 * MIB, 5 * GIB, "5M to 5G")

@@ -1,12 +1,13 @@
 """Workers: threads for blocking calls, at half of the cost of `trio.to_thread`.
 
 A small request costs a few hundred microseconds of CPU in all, of which a hop to a thread of trio's
-and back is 75: it counts tokens, copies contexts and names threads. Here a hop is two queue
-operations and one wake-up, about 40 (measured on the machine of docs/performance.md).
+and back is 75: it counts tokens, looks for the run it belongs to and names threads. Here a hop is
+two queue operations and one wake-up, about 40 (measured on the machine of docs/performance.md).
 """
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
@@ -21,11 +22,12 @@ T = TypeVar("T")
 class _Job:
     """One call, and the task that waits for it."""
 
-    __slots__ = ("_claims", "arguments", "call", "task")
+    __slots__ = ("_claims", "arguments", "call", "context", "task")
 
     def __init__(self, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self.call = call
         self.arguments = arguments
+        self.context = contextvars.copy_context()
         self.task = trio.lowlevel.current_task()
         self._claims = [None]
 
@@ -54,6 +56,7 @@ class Workers:
     async def run(self, call: Callable[..., T], *arguments: Any) -> T:
         """Make a call in a thread and return what it returns, or raise what it raises.
 
+        It sees the context variables of its caller.
         Cancelled before its turn came, it is not made; afterwards it is waited for.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -87,7 +90,7 @@ class Workers:
         while (job := self._jobs.get()) is not None:
             if not job.claim():
                 continue
-            result = outcome.capture(job.call, *job.arguments)
+            result = outcome.capture(job.context.run, job.call, *job.arguments)
             try:
                 token.run_sync_soon(trio.lowlevel.reschedule, job.task, result)
             except trio.RunFinishedError:

@@ -27,12 +27,14 @@ RANKS = {
     "__main__": 0,
     "options": 1,
     "mount": 2,
+    "served": 2,
     "fuse": 3,
     "control": 3,
     "namespace": 4,
     "pagecache": 4,
     "storage": 5,
     "transport": 6,
+    "counting": 7,
 }
 """The layers from the person to the wire; a layer may import itself and what has a higher rank."""
 
@@ -42,9 +44,9 @@ LEAVES = {"", "errors", "logs", "workers"}
 STRANGERS = [("namespace", "pagecache"), ("pagecache", "namespace"), ("control", "fuse")]
 """Layers that never import each other although their ranks would not forbid it."""
 
-SETTINGS_READERS = {"cli", "mount", "options", "__main__"}
+SETTINGS_READERS = {"cli", "mount", "served", "options", "__main__"}
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "misc", "manager", "base"}
-ENVIRONMENT_READERS = {"cli", "settings.py", "options.py", "logs.py", "control.py"}
+ENVIRONMENT_READERS = {"cli", "settings.py", "options.py", "logs.py", "control"}
 ENVIRONMENT_READING_FILES = {"credentials.py", "location.py"}
 """Where the variables are read that every client of a cloud knows."""
 

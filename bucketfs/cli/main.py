@@ -192,6 +192,43 @@ def pending(
     raise typer.Exit(show_pending(place, is_json=as_json))
 
 
+@app.command()
+def stats(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option("--interval", "-i", min=0.1, help="Show what happens every so many seconds."),
+    ] = None,
+    debug: _Debug = False,
+) -> None:
+    """Show what MOUNTPOINT has asked of its bucket since it was mounted, for whom, and the cost.
+
+    Requests to the store by operation and by the program that caused them, requests of the kernel,
+    latencies, memory and disk in use, and what 30 days at this pace would cost by public list
+    prices (-o prices=FILE of mount replaces them). Names in parentheses are the mount's own work.
+
+    Without a terminal a line each, tabs between:
+
+    \b
+      uptime_s  -          seconds
+      store     operation  requests failures retries sent received p50 p90 p99 max
+      program   name       requests failures sent received
+      mount     its work   the same, of what no program waits for
+      kernel    request    count errors hits bytes hit_bytes p50 p90 p99 max
+      budget    name       used limit
+      crawler   name       how often it was refused
+      bill      so_far     currency requests egress total; the same as per_30_days
+
+    With --interval, a line of rates each time: requests, failures, bytes up, bytes down and
+    requests of the kernel a second, shares of look-ups and reads that did not wait for the store,
+    requests in flight, bytes of memory in use. With --json, a whole report a line.
+    """
+    from bucketfs.cli.stats import show_stats
+
+    raise typer.Exit(show_stats(mountpoint, is_json=as_json, interval_s=interval))
+
+
 @app.command(help=_RECOVER_HELP)
 def recover(
     folder: Annotated[Path, typer.Argument(metavar="CACHE_DIR")],

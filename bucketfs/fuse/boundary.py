@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -19,6 +20,9 @@ import pyfuse3
 import trio
 
 from bucketfs import errors
+from bucketfs.counting import causes
+from bucketfs.counting.calls import Calls
+from bucketfs.counting.causes import Admission, Cause
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,7 @@ ERRNOS: Mapping[type[errors.BucketfsError], int] = MappingProxyType(
         errors.ObjectExists: errno.ESTALE,
         errors.ObjectArchived: errno.EIO,
         errors.AccessDenied: errno.EACCES,
+        errors.CallerRefused: errno.EACCES,
         errors.QuotaExceeded: errno.ENOSPC,
         errors.ObjectTooLarge: errno.EFBIG,
         errors.InvalidKey: errno.EINVAL,
@@ -64,7 +69,7 @@ ERRNOS: Mapping[type[errors.BucketfsError], int] = MappingProxyType(
 )
 """The whole table: every class of errors.py has its line (tests/unit/fuse/test_boundary.py)."""
 
-_EVERYDAY = (errors.FileSystemError, errors.ObjectNotFound)
+_EVERYDAY = (errors.FileSystemError, errors.ObjectNotFound, errors.CallerRefused)
 """Answers that programs ask for on purpose: not worth more than a DEBUG line."""
 
 DEADLINE_S = 600.0
@@ -121,26 +126,51 @@ def translated(exc: BaseException, operation: str, subject: object) -> pyfuse3.F
     return pyfuse3.FUSEError(errno.EIO)
 
 
-class InFlight:
-    """One request that the kernel waits for; `since_s` is on the monotonic clock."""
+_SIZES: Mapping[str, Callable[[Any], int]] = {"read": len, "write": int}
+"""How many bytes a request was about, from what its handler returns."""
 
-    __slots__ = ("is_reported", "operation", "scope", "since_s", "subject")
 
-    def __init__(self, operation: str, subject: object, scope: trio.CancelScope | None) -> None:
+class InFlight(Cause):
+    """One request that the kernel waits for, and the cause of all that is done for it.
+
+    `pid` is the process that waits. `since_s` is on the monotonic clock. `size_bytes` were read or
+    written by it.
+    """
+
+    __slots__ = (
+        "is_failed",
+        "is_reported",
+        "operation",
+        "scope",
+        "since_s",
+        "size_bytes",
+        "subject",
+    )
+
+    def __init__(self, operation: str, subject: object, pid: int) -> None:
+        # As Cause does it, without the call: this happens for every request.
+        self.pid = pid
+        self.program = None
+        self.has_waited = False
         self.operation = operation
         self.subject = subject
-        self.scope = scope
+        self.scope: trio.CancelScope | None = None
         self.since_s = time.monotonic()
         self.is_reported = False
+        self.is_failed = False
+        self.size_bytes = 0
 
 
 class InFlightTable:
-    """All requests that the kernel waits for now; shown by the control socket.
+    """All requests that the kernel waits for now, and the sum of those that were answered.
 
     One sweeping task looks for those past their deadline, which is cheaper than a timer each.
+    `admission` says for whom the store may be asked.
     """
 
-    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S, admission: Admission | None = None) -> None:
+        self.admission = admission
+        self.calls = Calls()
         self._deadline_s = deadline_s
         self._requests: set[InFlight] = set()
 
@@ -148,12 +178,21 @@ class InFlightTable:
         return len(self._requests)
 
     def add(self, request: InFlight) -> None:
-        """Begin to count `request`."""
+        """Begin with `request`: what this task does from now on is done for it."""
+        request.admission = self.admission
         self._requests.add(request)
+        causes.enter(request)
 
     def remove(self, request: InFlight) -> None:
         """The request was answered."""
         self._requests.discard(request)
+        self.calls.done(
+            request.operation,
+            time.monotonic() - request.since_s,
+            request.size_bytes,
+            request.has_waited,
+            request.is_failed,
+        )
 
     def report(self) -> list[dict[str, object]]:
         """Return what is under way, the longest first."""
@@ -191,6 +230,9 @@ class HasInFlight(Protocol):
 
     in_flight: InFlightTable
 
+    def pid_of(self, handle: int) -> int:
+        """Return the process that opened a handle."""
+
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
@@ -202,27 +244,44 @@ def request(handler: Handler) -> Handler:
     """
     operation = handler.__name__
     is_bound = operation in _DEADLINE_BOUND
+    size_of = _SIZES.get(operation)
+    context = _place_of_context(handler)
 
     @functools.wraps(handler)
     async def guarded(self: HasInFlight, *args: Any) -> Any:
-        flight = InFlight(operation, args[0] if args else "", None)
+        pid = self.pid_of(args[0]) if context is None else args[context].pid
+        flight = InFlight(operation, args[0], pid)
         self.in_flight.add(flight)
         try:
             if not is_bound:
-                return await handler(self, *args)
-            with trio.CancelScope() as flight.scope:
-                return await handler(self, *args)
-        except (pyfuse3.FUSEError, trio.Cancelled):
-            raise
+                result = await handler(self, *args)
+            else:
+                with trio.CancelScope() as flight.scope:
+                    result = await handler(self, *args)
+                if flight.scope.cancelled_caught:
+                    log.warning("%s(%s) was given up after its deadline", operation, flight.subject)
+                    raise pyfuse3.FUSEError(errno.ETIMEDOUT)
+            if size_of is not None:
+                flight.size_bytes = size_of(result)
+            return result
         except Exception as exc:
+            flight.is_failed = True
             raise translated(exc, operation, flight.subject) from None
-        except BaseExceptionGroup as group:
-            if all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(group)):
+        except (trio.Cancelled, BaseExceptionGroup) as exc:
+            flight.is_failed = True
+            if all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(exc)):
                 raise
-            raise translated(group, operation, flight.subject) from None
+            raise translated(exc, operation, flight.subject) from None
         finally:
             self.in_flight.remove(flight)
-        log.warning("%s(%s) was given up after its deadline", operation, flight.subject)
-        raise pyfuse3.FUSEError(errno.ETIMEDOUT)
 
     return cast("Handler", guarded)
+
+
+def _place_of_context(handler: Callable[..., Any]) -> int | None:
+    """Return which argument of a handler tells the process that waits.
+
+    None: pyfuse3 does not pass it on (reads, writes); then it is that which opened the handle.
+    """
+    names = list(inspect.signature(handler).parameters)[1:]
+    return names.index("ctx") if "ctx" in names else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import trio
 
+from bucketfs.counting import causes
 from bucketfs.errors import BucketfsError, Transient
 from bucketfs.fuse.boundary import unwrapped
 from bucketfs.fuse.door import Door
@@ -98,6 +99,7 @@ class Drainer:
     async def save_last(self) -> None:
         """Let no more changes in, from now on, and save everything: the mount is about to end."""
         self.door.shut_for_good()
+        causes.enter(causes.own("end"))
         with self._patient():
             self._rounds_left -= 1
             await self.save_all()
@@ -117,6 +119,7 @@ class Drainer:
 
         Every file that failed is kept on this machine then, if its disk has the place.
         """
+        causes.enter(causes.own("end"))
         with self._patient():
             while self._rounds_left > 0:
                 self._rounds_left -= 1

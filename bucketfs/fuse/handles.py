@@ -15,16 +15,15 @@ import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import NewType, Protocol, cast
 
-import pyfuse3
 import trio
 
+from bucketfs.counting import causes
 from bucketfs.errors import BucketfsError, ObjectChanged, StaleHandle
-from bucketfs.fuse import replies
+from bucketfs.fuse.directories import DirectoryHandle
 from bucketfs.fuse.durability import Durability
-from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.target import Target
@@ -35,9 +34,6 @@ log = logging.getLogger(__name__)
 HandleNumber = NewType("HandleNumber", int)
 
 PAGE_BYTES = 4096
-
-ENTRIES_AT_ONCE = 256
-"""Entries of a directory that are waited for before an answer: about as many as fit into one."""
 
 
 class OpenBytes(FileBytes, Protocol):
@@ -96,88 +92,6 @@ class FileHandle:
         self.is_appending = bool(flags & os.O_APPEND)
 
 
-class DirectoryHandle:
-    """One open directory: a snapshot of its names that grows as pages of the listing come.
-
-    The cookie of a position is its index in the snapshot, so that telldir/seekdir work while it is
-    open; position 0 (rewinddir) begins a new snapshot, as POSIX wants.
-    """
-
-    def __init__(self, tree: Tree, node: Node, ttl_s: float, unlinked: Counter[int]) -> None:
-        self.node = node
-        self._tree = tree
-        self._ttl_s = ttl_s
-        self._unlinked = unlinked
-        self._lock = trio.Lock()
-        self._children: list[Child] = []
-        self._rest: AsyncIterator[Child] | None = None
-        self._is_complete = False
-
-    async def aclose(self) -> None:
-        """End a listing that was not read to its end."""
-        rest, self._rest = self._rest, None
-        if isinstance(rest, AsyncGenerator):
-            await rest.aclose()
-
-    async def _restart(self) -> None:
-        self._children = []
-        self._is_complete = False
-        await self.aclose()
-
-    async def reply(self, position: int, token: pyfuse3.ReaddirToken) -> None:
-        """Put the entries from `position` on into a readdir answer, as many as fit."""
-        async with self._lock:
-            if position == 0 and (self._children or self._is_complete):
-                await self._restart()
-            first = max(position - 2, 0)
-            await self._list_to(first + ENTRIES_AT_ONCE)
-            # ATOMIC: attributes are told as they are when the answer goes out
-            for dots, name in enumerate((b".", b"..")):
-                if position <= dots and not self._reply_dots(token, name, dots + 1):
-                    return
-            for index in range(first, len(self._children)):
-                if not self._reply_child(token, self._children[index], index + 3):
-                    return
-
-    async def _list_to(self, count: int) -> None:
-        """Let the snapshot have `count` entries, or all that there are."""
-        while len(self._children) < count and not self._is_complete:
-            if self._rest is None:
-                self._children = []
-                self._rest = aiter(self._tree.children(self.node))
-            try:
-                self._children.append(await anext(self._rest))
-            except StopAsyncIteration:
-                self._is_complete = True
-            except BaseException:
-                # A generator that raised is spent: this request reports the error, the next one
-                # lists anew.
-                self._rest = None
-                raise
-
-    def _reply_dots(self, token: pyfuse3.ReaddirToken, name: bytes, cookie: int) -> bool:
-        node = self.node if name == b"." else self._tree.parent_of(self.node)
-        entry = replies.entry_attributes(node, self._ttl_s)
-        return pyfuse3.readdir_reply(token, pyfuse3.FileNameT(name), entry, cookie)
-
-    def _reply_child(self, token: pyfuse3.ReaddirToken, child: Child, cookie: int) -> bool:
-        """Add one entry; False where it does not fit. What was adopted in vain is given back."""
-        # ATOMIC: the node that is told is under this name now
-        name = pyfuse3.FileNameT(child.name)
-        node = self._tree.adopt(self.node, child)
-        if node is not None:
-            entry = replies.entry_attributes(node, self._ttl_s)
-            has_room = pyfuse3.readdir_reply(token, name, entry, cookie)
-            if not has_room:
-                self._tree.forget(node.inode, 1)
-            return has_room
-        entry = replies.name_only(child.inode, child.kind_mode)
-        has_room = pyfuse3.readdir_reply(token, name, entry, cookie)
-        if has_room:
-            self._unlinked[child.inode] += 1
-        return has_room
-
-
 class Handles:
     """The table of what is open, and the operations on bytes."""
 
@@ -192,6 +106,8 @@ class Handles:
         self._files: dict[HandleNumber, FileHandle] = {}
         self._directories: dict[HandleNumber, DirectoryHandle] = {}
         self._unlinked: Counter[int] = Counter()
+        self.pids: dict[int, int] = {}
+        """The processes that opened what is open, by the numbers of the handles."""
 
     def __len__(self) -> int:
         return len(self._files) + len(self._directories)
@@ -227,7 +143,7 @@ class Handles:
         # ATOMIC: a node has one content, and it is counted before anything else runs
         handle = FileHandle(node, self._content_of(node), flags)
         self._tree.opened(node, is_writer=handle.is_writer)
-        number = HandleNumber(next(self._numbers))
+        number = self._new_number()
         self._files[number] = handle
         return number
 
@@ -235,7 +151,7 @@ class Handles:
         """Open a directory."""
         # ATOMIC: as above
         self._tree.opened(node, is_writer=False)
-        number = HandleNumber(next(self._numbers))
+        number = self._new_number()
         self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._unlinked)
         return number
 
@@ -306,7 +222,7 @@ class Handles:
     async def close(self, number: int) -> None:
         """Release a file. What could not be saved stays here and is tried again later."""
         handle = self.file(number)
-        del self._files[HandleNumber(number)]
+        del self._files[HandleNumber(number)], self.pids[number]
         node = handle.node
         try:
             # A shared mapping may have been written after the last flush.
@@ -334,7 +250,7 @@ class Handles:
     async def close_directory(self, number: int) -> None:
         """Release a directory."""
         handle = self.directory(number)
-        del self._directories[HandleNumber(number)]
+        del self._directories[HandleNumber(number)], self.pids[number]
         with trio.CancelScope(shield=True):
             await handle.aclose()
             await self._tree.closed(handle.node, is_writer=False)
@@ -360,6 +276,11 @@ class Handles:
             left = count - self._take_unlinked(inode, count)
             if left:
                 self._tree.forget(Inode(inode), left)
+
+    def _new_number(self) -> HandleNumber:
+        number = HandleNumber(next(self._numbers))
+        self.pids[number] = causes.current().pid
+        return number
 
     def _take_unlinked(self, inode: int, count: int) -> int:
         """Count off forgets of name-only entries: each is forgotten once without any lookup."""

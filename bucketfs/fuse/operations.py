@@ -87,6 +87,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a file and open it."""
         self._door.check()
+        self._check_crawler(ctx, is_writer=True)
         node = await self._tree.create(self._node(parent_inode), name, mode, _caller(ctx))
         number = self._handles.opened(node, flags)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(number)), self._entry(node)
@@ -269,7 +270,9 @@ class Operations(pyfuse3.Operations):
         """Open a file. The kernel's pages stay: another version would be another inode."""
         node = self._node(inode)
         _check_has_bytes(node)
-        if flags & (os.O_ACCMODE | os.O_TRUNC):
+        is_writer = bool(flags & (os.O_ACCMODE | os.O_TRUNC))
+        self._check_crawler(ctx, is_writer=is_writer)
+        if is_writer:
             self._door.check()
         number = await self._handles.open(node, flags)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(number), keep_cache=True)
@@ -306,6 +309,7 @@ class Operations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileHandleT:
         """Open a directory."""
+        self._check_crawler(ctx)
         node = self._node(inode)
         if not node.is_directory:
             raise NotADirectory(f"inode {inode} is no directory")
@@ -327,6 +331,15 @@ class Operations(pyfuse3.Operations):
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
         """Forget an open directory."""
         await self._handles.close_directory(fh)
+
+    def pid_of(self, handle: int) -> int:
+        """Return the process that opened a handle (see `boundary.request`)."""
+        return self._handles.pids.get(handle, 0)
+
+    def _check_crawler(self, ctx: pyfuse3.RequestContext, *, is_writer: bool = False) -> None:
+        admission = self.in_flight.admission
+        if admission is not None:
+            admission.check_open(ctx.pid, is_writer=is_writer)
 
     def _node(self, inode: int) -> Node:
         return self._tree.node(Inode(inode))

@@ -13,6 +13,9 @@ from itertools import islice
 
 import trio
 
+from bucketfs.counting import causes
+from bucketfs.counting.causes import Cause
+from bucketfs.counting.programs import Programs
 from bucketfs.errors import BucketfsError
 from bucketfs.fuse.boundary import unwrapped
 from bucketfs.fuse.durability import Durability
@@ -59,16 +62,21 @@ class Width:
         self._width = max(LEAST_AT_ONCE, self._width / 2)
 
 
+_Queue = dict[Node, tuple[float, Cause]]
+"""What waits, oldest first: when it is due, and who has caused it."""
+
+
 class WriteBack:
     """The queue of closed, unsaved files, of directories, and of removals.
 
     `run` is a task of the mount; the rest never waits.
     """
 
-    def __init__(self, *, most: int) -> None:
+    def __init__(self, *, most: int, programs: Programs | None = None) -> None:
         self._width = Width(most)
-        self._due: dict[Node, float] = {}
-        self._removed: dict[Node, float] = {}
+        self._programs = programs or Programs()
+        self._due: _Queue = {}
+        self._removed: _Queue = {}
         self._running = 0
         self._is_removing = False
         self._changed = trio.Event()
@@ -77,10 +85,14 @@ class WriteBack:
         return len(self._due) + len(self._removed) + self._running + self._is_removing
 
     def add(self, node: Node) -> None:
-        """Save a node after the delay; one that waits already keeps its place."""
+        """Save a node after the delay; one that waits already keeps its place.
+
+        The requests are those of whoever closed or removed it, who may be gone by then.
+        """
         queue = self._removed if node.waits_for_delete else self._due
         if node not in queue:
-            queue[node] = trio.current_time() + DELAY_S
+            cause = self._programs.settled(causes.current())
+            queue[node] = trio.current_time() + DELAY_S, cause
             self._wake()
 
     async def run(self, durability: Durability) -> None:
@@ -88,14 +100,17 @@ class WriteBack:
         async with trio.open_nursery() as nursery:
             while True:
                 now_s = trio.current_time()
-                if self._wait_until(self._removed, is_free=not self._is_removing) <= now_s:
+                if self._due_at(self._removed, is_free=not self._is_removing) <= now_s:
                     self._is_removing = True
-                    nursery.start_soon(self._remove, self._take_removed(), durability)
-                elif self._wait_until(self._due, is_free=self._has_place) <= now_s:
-                    node = next(iter(self._due))
+                    nodes, cause = self._take_removed()
+                    with causes.acting(cause):
+                        nursery.start_soon(self._remove, nodes, durability)
+                elif self._due_at(self._due, is_free=self._has_place) <= now_s:
+                    node, (_, cause) = next(iter(self._due.items()))
                     del self._due[node]
                     self._running += 1
-                    nursery.start_soon(self._save, node, durability)
+                    with causes.acting(cause):
+                        nursery.start_soon(self._save, node, durability)
                 else:
                     await self._wait()
 
@@ -104,24 +119,27 @@ class WriteBack:
         return self._running < self._width.now
 
     @staticmethod
-    def _wait_until(queue: dict[Node, float], *, is_free: bool) -> float:
+    def _due_at(queue: _Queue, *, is_free: bool) -> float:
         """Return when the oldest of a queue is due, never while nothing of it may run."""
-        return next(iter(queue.values())) if queue and is_free else float("inf")
+        return next(iter(queue.values()))[0] if queue and is_free else float("inf")
 
     async def _wait(self) -> None:
         """Wait until something is due, or anything changed."""
         changed = self._changed
-        removing_s = self._wait_until(self._removed, is_free=not self._is_removing)
-        saving_s = self._wait_until(self._due, is_free=self._has_place)
+        removing_s = self._due_at(self._removed, is_free=not self._is_removing)
+        saving_s = self._due_at(self._due, is_free=self._has_place)
         with trio.move_on_at(min(removing_s, saving_s)):
             await changed.wait()
 
-    def _take_removed(self) -> list[Node]:
-        """Take what one request deletes; what came after the oldest need not wait any longer."""
-        nodes = list(islice(self._removed, REMOVALS_AT_ONCE))
-        for node in nodes:
+    def _take_removed(self) -> tuple[list[Node], Cause]:
+        """Take what one request deletes, and whose request it is: that of the oldest.
+
+        What came after the oldest need not wait any longer.
+        """
+        taken = dict(islice(self._removed.items(), REMOVALS_AT_ONCE))
+        for node in taken:
             del self._removed[node]
-        return nodes
+        return list(taken), next(iter(taken.values()))[1]
 
     async def _remove(self, nodes: Sequence[Node], durability: Durability) -> None:
         """Delete the objects of removed files; what comes meanwhile goes with the next request."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import trio
 
+from bucketfs.counting import causes
 from bucketfs.errors import BucketfsError, Transient
 
 T = TypeVar("T")
@@ -44,9 +45,14 @@ class Flights:
         """Return the answer of the request under way on `topic`; without one, begin it by `ask`.
 
         Topics are equal only where the answers' types are. Cancelling a waiter leaves the request.
-        Raises: what `ask` raises; Transient when the mount is being closed.
+        Raises: what `ask` raises; Transient when the mount is being closed; CallerRefused.
         """
-        flight = self._flights.get(topic) or self._begin(topic, ask)
+        flight = self._flights.get(topic)
+        if flight is None:
+            # Here, not in the flight: others may join it, who are not refused.
+            causes.check_may_ask()
+            flight = self._begin(topic, ask)
+        causes.note_wait()
         await flight.landing.wait()
         if flight.error is not None:
             raise flight.error
@@ -56,7 +62,7 @@ class Flights:
 
     def launch(self, topic: Hashable, ask: Callable[[], Awaitable[object]]) -> None:
         """Begin a request that nobody waits for yet, if none is under way on `topic`."""
-        if topic not in self._flights:
+        if topic not in self._flights and causes.may_ask():
             self._begin(topic, ask)
 
     def _begin(self, topic: Hashable, ask: Callable[[], Awaitable[object]]) -> _Flight:

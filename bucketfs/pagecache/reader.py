@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import trio
 
+from bucketfs.counting import causes
 from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound, StorageError
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.buffers import Buffers
@@ -239,7 +240,7 @@ class ObjectReader:
             if not self._buffers.has_memory():
                 self._buffers.ask_for_memory(trio.lowlevel.current_trio_token())
                 return
-            if not self._is_next_due(cursor, covered, ahead):
+            if not self._is_next_due(cursor, covered, ahead) or not causes.may_ask():
                 return
             covered = self._fetch(cursor, covered, covered).end
 
@@ -272,6 +273,7 @@ class ObjectReader:
 
     def _fetch(self, cursor: _Cursor, start: int, asked_end: int) -> Stream:
         """Begin a request for `start` to at least `asked_end`, and more where a run goes on."""
+        causes.check_may_ask()  # not in the request: others may wait for it who are not refused
         size = self.info.size
         if size <= self._settings.whole_bytes:
             start, end = 0, size

@@ -14,6 +14,7 @@ from bisect import bisect_right
 
 import trio
 
+from bucketfs.counting import causes
 from bucketfs.errors import StorageError
 from bucketfs.pagecache.buffers import Buffers
 from bucketfs.pagecache.window import KIB, page_ceil
@@ -244,6 +245,7 @@ class Stream:
         with self._changed:
             if self.front >= end or self.is_finished:
                 return
+            causes.note_wait()
             waiter = _Waiter(start, end)
             self._waiters.append(waiter)
             self._wanted = end if self._wanted is None else min(self._wanted, end)

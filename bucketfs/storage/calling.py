@@ -13,6 +13,17 @@ TakeBody = Callable[[Response], Intake | None]
 """Says, with the head of an answer, where its body goes."""
 
 
+_NAMES = {"read": "read_range", "list": "list_page"}
+
+
+def counted_as(method: str, operation: str) -> str:
+    """Return the name by which the meter counts a request: that of the store's own method.
+
+    A look at an object is one, whatever it is made for.
+    """
+    return "stat" if method == "HEAD" else _NAMES.get(operation, operation)
+
+
 class Sender(Protocol):
     """Sends requests of a dialect that talks in S3's way: its `Calls`."""
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bucketfs.counting.meter import Meter
 from bucketfs.errors import ConfigurationError
 
 _TRAFFIC_LIMITS_BITS_S = (819_200, 838_860_800)
@@ -36,7 +37,8 @@ class StoreOptions:
     the host that Kodo downloads come from. `storage_class` is of what is written, and
     `traffic_limit_bytes_s` of one request. `timeout_s` is how long one request may wait for the
     server; `attempts` how often it is sent where it failed for the moment; `concurrency` how many
-    are in flight. `is_durable` False lets a folder acknowledge what is not on the disk yet.
+    are in flight. `is_durable` False lets a folder acknowledge what is not on the disk yet. `meter`
+    counts the requests.
     """
 
     endpoint: str | None = None
@@ -52,6 +54,7 @@ class StoreOptions:
     attempts: int = 8
     concurrency: int = 16
     is_durable: bool = True
+    meter: Meter = field(default_factory=Meter, repr=False, compare=False)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 

@@ -1,68 +1,69 @@
-"""Metered: what was asked of a store, how often, how long it took, how much it carried."""
+"""Metered: a store without a wire, whose calls are counted as its requests.
+
+What is sent by HTTP is counted where it is sent, by `HttpClient`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
-import trio
-
-from bucketfs.errors import StorageError
-from bucketfs.storage.decorated import DecoratedStore
+from bucketfs.counting.meter import Meter
+from bucketfs.errors import StorageError, Transient
+from bucketfs.storage.decorated import DecoratedStore, DecoratedUpload
 from bucketfs.storage.interface import (
     Body,
     ObjectAttributes,
     ObjectInfo,
     ObjectStore,
+    Part,
     Precondition,
     Sink,
+    Upload,
     Version,
 )
 
 T = TypeVar("T")
 
-
-@dataclass(slots=True)
-class Measure:
-    """Figures of one operation: calls (all, failed, under way), bytes, seconds (sum, longest)."""
-
-    calls: int = 0
-    errors: int = 0
-    in_flight: int = 0
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    total_s: float = 0.0
-    longest_s: float = 0.0
+_DONE, _REFUSED, _FAILED = 200, 400, 500
+"""What stands for the status of an answer."""
 
 
 class Metered(DecoratedStore):
-    """An `ObjectStore` that counts. `snapshot` may be called at any time."""
+    """An `ObjectStore` that counts. An answer like "there is no such object" is no failure."""
 
-    def __init__(self, inner: ObjectStore) -> None:
+    def __init__(self, inner: ObjectStore, meter: Meter) -> None:
         super().__init__(inner)
-        self._measures: dict[str, Measure] = {}
-
-    def snapshot(self) -> Mapping[str, Measure]:
-        """Return a copy of the figures, by the name of the operation."""
-        return {name: replace(measure) for name, measure in self._measures.items()}
+        self._meter = meter
 
     async def around(self, operation: str, key: str | None, call: Callable[[], Awaitable[T]]) -> T:
-        """Count one call; a `StorageError` counts as an error, cancellation does not."""
-        measure = self._measures.setdefault(operation, Measure())
-        measure.calls += 1
-        measure.in_flight += 1
-        began_s = trio.current_time()
+        """Count one call."""
+        return await self.counted(operation, call)
+
+    async def counted(
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[T]],
+        *,
+        sent: Body | None = None,
+        sink: Sink | None = None,
+    ) -> T:
+        """Count one call, with what it sends or brings (also where it fails half-way)."""
+        before = sink.received if sink is not None else 0
+        asked = self._meter.begin(operation)
         try:
-            return await call()
-        except StorageError:
-            measure.errors += 1
+            result = await call()
+            asked.answered(_DONE)
+            asked.sent_bytes = sent.size if sent is not None else 0
+            return result
+        except StorageError as exc:
+            asked.answered(_FAILED if isinstance(exc, Transient) else _REFUSED)
             raise
         finally:
-            took_s = trio.current_time() - began_s
-            measure.in_flight -= 1
-            measure.total_s += took_s
-            measure.longest_s = max(measure.longest_s, took_s)
+            if sink is not None:
+                asked.received_bytes = max(0, sink.received - before)
+            self._meter.end(asked)
 
     async def read_range(
         self,
@@ -72,12 +73,9 @@ class Metered(DecoratedStore):
         sink: Sink,
         if_version: Version | None = None,
     ) -> ObjectInfo:
-        """Read, and count the bytes that came (also of a read that failed half-way)."""
-        before = sink.received
-        try:
-            return await super().read_range(key, start, length, sink, if_version)
-        finally:
-            self._measures["read_range"].received_bytes += sink.received - before
+        """Read from the inner store."""
+        call = partial(self.inner.read_range, key, start, length, sink, if_version)
+        return await self.counted("read_range", call, sink=sink)
 
     async def write(
         self,
@@ -86,7 +84,35 @@ class Metered(DecoratedStore):
         attributes: ObjectAttributes,
         precondition: Precondition | None = None,
     ) -> ObjectInfo:
-        """Write, and count the bytes that were stored."""
-        info = await super().write(key, body, attributes, precondition)
-        self._measures["write"].sent_bytes += body.size
-        return info
+        """Write to the inner store."""
+        call = partial(self.inner.write, key, body, attributes, precondition)
+        return await self.counted("write", call, sent=body)
+
+    async def append(
+        self, key: str, position: int, body: Body, attributes: ObjectAttributes | None = None
+    ) -> ObjectInfo:
+        """Append in the inner store."""
+        call = partial(self.inner.append, key, position, body, attributes)
+        return await self.counted("append", call, sent=body)
+
+    async def begin_upload(self, key: str, attributes: ObjectAttributes) -> Upload:
+        """Begin an upload whose calls count, too."""
+        call = partial(self.inner.begin_upload, key, attributes)
+        return MeteredUpload(self, key, await self.counted("begin_upload", call))
+
+    async def resume_upload(self, key: str, upload_id: str, attributes: ObjectAttributes) -> Upload:
+        """Go on with an upload whose calls count, too."""
+        return MeteredUpload(self, key, await self.inner.resume_upload(key, upload_id, attributes))
+
+
+class MeteredUpload(DecoratedUpload):
+    """An `Upload` that counts."""
+
+    def __init__(self, store: Metered, key: str, inner: Upload) -> None:
+        super().__init__(store, key, inner)
+        self._metered = store
+
+    async def add_part(self, number: int, body: Body) -> Part:
+        """Send a part."""
+        call = partial(self._inner.add_part, number, body)
+        return await self._metered.counted("add_part", call, sent=body)

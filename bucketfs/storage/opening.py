@@ -1,7 +1,8 @@
 """From a URL to a store: the dialect, its decorators in their order, and proof that it is there.
 
-Outermost first: Prefixed > Retrying > Throttled > Metered > the dialect. So every attempt is
-measured and takes its own place in the throttle, and a pause between attempts takes none.
+Outermost first: Prefixed > Retrying > Throttled > the dialect. So every attempt takes its own place
+in the throttle, and a pause between attempts takes none. Every attempt is counted: where it is sent
+by HTTP, and around a store that sends nothing by Metered.
 """
 
 from __future__ import annotations
@@ -62,16 +63,19 @@ async def open_store(url: str, options: StoreOptions | None = None) -> ObjectSto
     """
     options = options or StoreOptions()
     location = parse_url(url)
+    meter = options.meter
     if location.scheme == "memory":
-        return _below(MemoryStore(location.bucket), location.prefix)
+        return _below(Metered(MemoryStore(location.bucket), meter), location.prefix)
     if location.scheme == "file":
         folder = await DirectoryStore.open(Path(location.bucket), is_durable=options.is_durable)
-        return await _checked(folder, Retrying(Metered(folder)), "")
+        return await _checked(folder, Retrying(Metered(folder, meter), meter=meter), "")
     store = await opener_of(location.scheme)(location, options)
+    has_wire = location.provider != "local"
     decorated = Retrying(
-        Throttled(Metered(store), options.concurrency),
+        Throttled(store if has_wire else Metered(store, meter), options.concurrency),
         attempts=options.attempts,
         timeout_s=RETRY_TIMEOUTS * options.timeout_s,
+        meter=meter,
     )
     return await _checked(store, decorated, location.prefix)
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import trio
 
+from bucketfs.counting.meter import Meter
 from bucketfs.errors import ObjectChanged, ObjectNotFound, Transient
 from bucketfs.storage.decorated import DecoratedStore, DecoratedUpload
 from bucketfs.storage.interface import (
@@ -47,7 +48,10 @@ _log = logging.getLogger(__name__)
 class Patience:
     """How long one operation is tried: attempts and seconds, whichever ends first."""
 
-    def __init__(self, attempts: int, timeout_s: float, chance: random.Random) -> None:
+    def __init__(
+        self, attempts: int, timeout_s: float, chance: random.Random, meter: Meter
+    ) -> None:
+        self._meter = meter
         self._attempts = attempts
         self._chance = chance
         self._left = attempts
@@ -63,6 +67,7 @@ class Patience:
         if self._left <= 0 or trio.current_time() + pause_s > self._ends_s:
             raise exc
         _log.info("%s failed, again in %.1f s: %s", operation, pause_s, exc)
+        self._meter.retried(operation)
         await trio.sleep(pause_s)
 
 
@@ -70,7 +75,8 @@ class Retrying(DecoratedStore):
     """An `ObjectStore` that repeats what failed for the moment.
 
     `attempts` and `timeout_s` bound one call of it: then the last `Transient` is raised. A read
-    that goes on getting bytes is bounded by `timeout_s` after the last of them.
+    that goes on getting bytes is bounded by `timeout_s` after the last of them. `meter` counts what
+    is repeated.
     """
 
     def __init__(
@@ -80,8 +86,10 @@ class Retrying(DecoratedStore):
         attempts: int = 8,
         timeout_s: float = 60.0,
         chance: random.Random | None = None,
+        meter: Meter | None = None,
     ) -> None:
         super().__init__(inner)
+        self._meter = meter or Meter()
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._chance = chance or random.Random()
@@ -248,7 +256,7 @@ class Retrying(DecoratedStore):
                 del failed[key]
 
     def _patience(self) -> Patience:
-        return Patience(self._attempts, self._timeout_s, self._chance)
+        return Patience(self._attempts, self._timeout_s, self._chance, self._meter)
 
     async def found(self, key: str) -> ObjectInfo | None:
         """Return an object's info, None if the store says that there is none."""

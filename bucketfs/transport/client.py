@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from bucketfs import __version__
+from bucketfs.counting.meter import Asked, Meter
 from bucketfs.errors import ConfusedServer, Transient
 from bucketfs.transport.exchange import BrokenConnection, Request, Response, exchange
 from bucketfs.workers import Workers
@@ -49,11 +50,14 @@ class HttpClient:
         timeout_s: float = 60.0,
         verify: bool | str | None = None,
         is_environment_trusted: bool = True,
+        meter: Meter | None = None,
     ) -> None:
         """Make a client; `verify` False or a CA file replace the usual check of certificates.
 
         `is_environment_trusted`: proxies and CA bundles come from the environment's variables.
+        `meter` counts what is sent.
         """
+        self._meter = meter or Meter()
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._verify = verify
@@ -87,7 +91,6 @@ class HttpClient:
         self._requests.close()
 
     def _send(self, request: Request, sign: Sign | None) -> Response:
-        began = time.monotonic()
         headers = {"User-Agent": self._agent}
         headers.update(request.headers if sign is None else sign(request))
         pool = self._pool(request.origin)
@@ -97,14 +100,19 @@ class HttpClient:
             headers.update(pool.proxy_headers)
         connection = cast(HTTPConnection, pool._get_conn())
         is_kept = False
+        asked = self._meter.begin(request.operation)
         try:
-            response, is_kept = self._exchange(pool, connection, request, headers, target)
+            response, is_kept = self._exchange(pool, connection, request, headers, target, asked)
+        except (Transient, ConfusedServer):
+            asked.is_failed = True  # though its head may have come
+            raise
         finally:
+            self._meter.end(asked)
             if not is_kept:
                 connection.close()
             pool._put_conn(connection)
         if _log.isEnabledFor(logging.DEBUG):
-            took_ms = (time.monotonic() - began) * 1000
+            took_ms = (time.monotonic() - asked.began_s) * 1000
             _log.debug(
                 "%s %s%s: %d in %.1f ms",
                 request.method,
@@ -122,18 +130,20 @@ class HttpClient:
         request: Request,
         headers: Mapping[str, str],
         target: str,
+        asked: Asked,
     ) -> tuple[Response, bool]:
         is_fresh = connection.sock is None
         while True:
             if connection.sock is None:
                 self._connect(pool, connection)
             try:
-                return exchange(connection.sock, request, headers, target)
+                return exchange(connection.sock, request, headers, target, asked)
             except BrokenConnection as exc:
                 is_stale = not (is_fresh or exc.is_answered or exc.is_timeout)
                 if not (is_stale and request.is_repeatable):
                     raise Transient(f"no answer from {request.host}: {exc}") from exc
             connection.close()
+            asked.sent_bytes = 0
             is_fresh = True
 
     def _connect(self, pool: HTTPConnectionPool, connection: HTTPConnection) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import Protocol
 
+from bucketfs.counting.meter import Asked
 from bucketfs.errors import ConfusedServer
 
 _JOINED_BYTES = 64 << 10
@@ -74,7 +75,7 @@ class Request:
     `origin` is where to connect (`https://host:port`), `target` the encoded path and query, `host`
     what the Host header says. `intake` is asked in the worker thread, with the head of the answer,
     where its body goes; None: into `Response.body`; an exception it raises ends the exchange.
-    `is_repeatable`: a second sending cannot do harm.
+    `is_repeatable`: a second sending cannot do harm. `operation` is what the meter counts it as.
     """
 
     method: str
@@ -85,6 +86,7 @@ class Request:
     body: bytes | BodySource | None = None
     intake: Callable[[Response], Intake | None] | None = None
     is_repeatable: bool = True
+    operation: str = "other"
 
 
 class BrokenConnection(Exception):
@@ -199,11 +201,16 @@ class _Framing:
 
 
 def exchange(
-    sock: socket.socket, request: Request, headers: Mapping[str, str], target: str
+    sock: socket.socket,
+    request: Request,
+    headers: Mapping[str, str],
+    target: str,
+    asked: Asked,
 ) -> tuple[Response, bool]:
     """Send `request` with `headers`, read its answer; say whether the socket can be used again.
 
     Blocks: for worker threads. An answer that comes before the body is all sent is an answer.
+    What goes over the wire is noted in `asked`, also where it fails.
     Raises: BrokenConnection, ConfusedServer, and what the body, the intake or the sink raise; the
     caller closes the connection then.
     """
@@ -211,18 +218,19 @@ def exchange(
     try:
         is_all_sent = True
         try:
-            _send(channel, _head_bytes(request, headers, target), request.body)
+            _send(channel, _head_bytes(request, headers, target), request.body, asked)
         except BrokenConnection as exc:
             if exc.is_timeout or request.body is None:
                 raise
             is_all_sent = False  # A server that refuses closes while we still send: hear why.
         head = _read_head(channel)
+        asked.answered(head.status)
         framing = _Framing(channel, request.method, head)
         intake = request.intake(head) if request.intake is not None else None
         if intake is None:
-            response = Response(head.status, head.headers, _read_all(framing))
+            response = Response(head.status, head.headers, _read_all(framing, asked))
         else:
-            _read_into(framing, intake)
+            _read_into(framing, intake, asked)
             response = head
         is_kept = "close" not in head.headers.get("connection", "").lower()
         return response, (
@@ -244,7 +252,7 @@ def _head_bytes(request: Request, headers: Mapping[str, str], target: str) -> by
     return "".join(lines).encode("latin-1")
 
 
-def _send(channel: Channel, head: bytes, body: bytes | BodySource | None) -> None:
+def _send(channel: Channel, head: bytes, body: bytes | BodySource | None, asked: Asked) -> None:
     pieces = (body,) if isinstance(body, bytes) else () if body is None else body
     size = len(body) if isinstance(body, bytes) else 0 if body is None else body.size
     held = bytearray(head)
@@ -252,6 +260,7 @@ def _send(channel: Channel, head: bytes, body: bytes | BodySource | None) -> Non
     for piece in pieces:
         view = memoryview(piece)
         sent += view.nbytes
+        asked.sent_bytes += view.nbytes
         if len(held) + view.nbytes <= _JOINED_BYTES:
             held += view
             continue
@@ -289,13 +298,14 @@ def _read_head(channel: Channel) -> Response:
             return Response(status, headers)
 
 
-def _read_all(framing: _Framing) -> bytes:
+def _read_all(framing: _Framing, asked: Asked) -> bytes:
     body = bytearray()
     buffer = (
         memoryview(bytearray(_READ_BUFFER_BYTES)) if not framing.is_complete else memoryview(b"")
     )
     while count := framing.readinto(buffer):
         body += buffer[:count]
+        asked.received_bytes += count
         if len(body) > _MOST_MEMORY_BYTES:
             raise ConfusedServer("the answer is larger than any that was asked for")
         if len(body) > len(buffer):
@@ -303,7 +313,7 @@ def _read_all(framing: _Framing) -> bytes:
     return bytes(body)
 
 
-def _read_into(framing: _Framing, intake: Intake) -> None:
+def _read_into(framing: _Framing, intake: Intake, asked: Asked) -> None:
     taken = 0
     while taken < intake.limit_bytes:
         room = intake.sink.room()
@@ -312,6 +322,8 @@ def _read_into(framing: _Framing, intake: Intake) -> None:
         count = framing.readinto(room[: min(_TAKE_BYTES, intake.limit_bytes - taken)])
         if count == 0:
             return
+        # Before the sink: whoever waits for these bytes may ask for the count at once.
+        asked.received_bytes += count
         intake.sink.advance(count)
         taken += count
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bucketfs.counting.meter import Meter
 from bucketfs.storage.decorated import DecoratedStore
 from bucketfs.storage.directory import DirectoryStore
 from bucketfs.storage.directory.labels import SidecarLabels
@@ -38,7 +39,7 @@ FOLDERS = ("directory", "sidecars")
 DECORATED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "memory": lambda store: store,
     "decorated": DecoratedStore,
-    "metered": Metered,
+    "metered": lambda store: Metered(store, Meter()),
     "throttled": lambda store: Throttled(store, 2),
     "retrying": Retrying,
     "prefixed": lambda store: Prefixed(store, "some/place/"),

@@ -48,6 +48,9 @@ class Mount:
     def report(self, path: Sequence[str] = ()) -> dict[str, Any]:
         return {"pid": os.getpid(), "dirty_files": self.left}
 
+    def statistics(self) -> dict[str, Any]:
+        return {"format": 1, "requests": {}}
+
     def pending(self) -> list[dict[str, Any]]:
         return self.files
 
@@ -86,6 +89,14 @@ async def test_status_is_one_report() -> None:
     async def ask(server: ControlServer) -> None:
         answer = await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).status)
         assert answer == {"pid": os.getpid(), "dirty_files": 3}
+
+    await _serving(Mount(), ask)
+
+
+async def test_stats_are_one_report() -> None:
+    async def ask(server: ControlServer) -> None:
+        answer = await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).statistics)
+        assert answer == {"format": 1, "requests": {}}
 
     await _serving(Mount(), ask)
 

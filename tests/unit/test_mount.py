@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from bucketfs.errors import BucketfsError, BucketNotFound, CacheDirectoryError, ConfigurationError
-from bucketfs.mount import build, report, run_mount
+from bucketfs.mount import build, run_mount
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
+from bucketfs.served import report
 from bucketfs.settings import MountSettings
 from bucketfs.storage.memory import MemoryStore
 

@@ -1,9 +1,10 @@
-"""Workers: calls in threads, in order, no more at once than allowed, and cancelled only before."""
+"""Workers: calls in threads, no more at once than allowed, and cancelled only before they run."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import pytest
 import trio
@@ -26,21 +27,31 @@ async def test_what_a_call_returns_or_raises_comes_back(workers: Workers) -> Non
     assert await workers.run(threading.get_ident) != threading.get_ident()
 
 
-async def test_no_more_run_at_once_than_allowed_and_in_their_order(workers: Workers) -> None:
-    let_go = threading.Semaphore(0)
+async def test_a_call_sees_the_context_of_its_caller(workers: Workers) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    for value in ("one", "two"):
+        variable.set(value)
+        assert await workers.run(variable.get) == value
+
+
+async def test_no_more_run_at_once_than_allowed(workers: Workers) -> None:
+    both, let_go = threading.Semaphore(0), threading.Semaphore(0)
     begun: list[int] = []
 
     def work(number: int) -> None:
         begun.append(number)
+        both.release()
         let_go.acquire()
 
     async with trio.open_nursery() as nursery:
         for number in range(6):
             nursery.start_soon(workers.run, work, number)
             await trio.testing.wait_all_tasks_blocked()
-        assert begun == [0, 1]
+        await trio.to_thread.run_sync(both.acquire)
+        await trio.to_thread.run_sync(both.acquire)
+        assert sorted(begun) == [0, 1]
         let_go.release(6)
-    assert begun == [0, 1, 2, 3, 4, 5]
+    assert sorted(begun) == [0, 1, 2, 3, 4, 5]
 
 
 async def test_one_whose_turn_did_not_come_can_be_cancelled(workers: Workers) -> None:
@@ -49,7 +60,7 @@ async def test_one_whose_turn_did_not_come_can_be_cancelled(workers: Workers) ->
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(workers.run, let_go.acquire)
-        await trio.testing.wait_all_tasks_blocked()
+            await trio.testing.wait_all_tasks_blocked()
         with trio.move_on_after(0.01) as scope:
             await workers.run(made.append, "never")
         assert scope.cancelled_caught
@@ -59,15 +70,16 @@ async def test_one_whose_turn_did_not_come_can_be_cancelled(workers: Workers) ->
 
 
 async def test_one_that_runs_is_waited_for(workers: Workers) -> None:
-    let_go, is_done = threading.Event(), threading.Event()
+    has_begun, let_go, is_done = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> str:
+        has_begun.set()
         let_go.wait()
         is_done.set()
         return "done"
 
     async def cancel(scope: trio.CancelScope) -> None:
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(has_begun.wait)
         scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
         let_go.set()

@@ -10,7 +10,7 @@ from bucketfs.storage.bos.documents import parse_error
 from bucketfs.storage.bos.headers import CRC32_HEADER
 from bucketfs.storage.bos.keys import check_key
 from bucketfs.storage.bos.refusals import has_expired, refusal
-from bucketfs.storage.calling import TakeBody, is_success, only_success, told
+from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.s3.addressing import Address
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
@@ -71,6 +71,7 @@ class Calls:
             body,
             only_success(intake),
             is_repeatable,
+            counted_as(method, operation),
         )
         with told(operation, key):
             response = await self._send_signed(request, path, signed_query)

@@ -24,7 +24,9 @@ async def open_bos(location: StoreUrl, options: StoreOptions) -> BosStore:
     )
     return BosStore(
         location.bucket,
-        client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
+        client=HttpClient(
+            concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
+        ),
         credentials=BosCredentials(options.environment, allow_metadata=address.is_service),
         endpoint=options.endpoint,
         region=options.region,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from bucketfs.errors import InvalidKey
-from bucketfs.storage.calling import TakeBody, is_success, only_success, told
+from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.cos.addressing import Address
 from bucketfs.storage.cos.refusals import has_expired, refusal
 from bucketfs.storage.s3.documents import parse_any
@@ -70,6 +70,7 @@ class Calls:
             body,
             only_success(intake),
             is_repeatable,
+            counted_as(method, operation),
         )
         with told(operation, key):
             response = await self._send_signed(request, f"/{key or ''}", pairs)

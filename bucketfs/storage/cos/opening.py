@@ -24,7 +24,9 @@ async def open_cos(location: StoreUrl, options: StoreOptions) -> CosStore:
     address = find_address(location.bucket, region, options.endpoint, options.scheme)
     return CosStore(
         address,
-        client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
+        client=HttpClient(
+            concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
+        ),
         credentials=CosCredentials(
             options.environment, profile=options.profile, allow_metadata=address.is_tencent
         ),

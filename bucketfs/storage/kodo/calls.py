@@ -10,7 +10,7 @@ from bucketfs.errors import (
     InvalidKey,
     Transient,
 )
-from bucketfs.storage.calling import TakeBody, is_success, only_success, told
+from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.key_order import key_bytes
 from bucketfs.storage.kodo.hosts import Hosts, Service
 from bucketfs.storage.kodo.refusals import refusal
@@ -74,8 +74,15 @@ class Calls:
                     method, host.name, target, request.headers, body or b"", time.time()
                 )
 
+            is_look = target.startswith("/stat/")
             request = Request(
-                method, host.origin, target, host.name, body=body, is_repeatable=is_repeatable
+                method,
+                host.origin,
+                target,
+                host.name,
+                body=body,
+                is_repeatable=is_repeatable,
+                operation=counted_as("HEAD" if is_look else method, operation),
             )
             return await self._send(request, operation, key, service, sign)
 
@@ -102,7 +109,14 @@ class Calls:
             if content_type is not None:
                 headers["content-type"] = content_type
             request = Request(
-                method, host.origin, target, host.name, headers, body, is_repeatable=not is_insert
+                method,
+                host.origin,
+                target,
+                host.name,
+                headers,
+                body,
+                is_repeatable=not is_insert,
+                operation=counted_as(method, operation),
             )
             return await self._send(request, operation, key, "up")
 
@@ -124,7 +138,14 @@ class Calls:
             content_type, body = form(signer.upload_token(self._policy_of(key, is_insert)))
             headers = {"content-type": content_type}
             request = Request(
-                "POST", host.origin, "/", host.name, headers, body, is_repeatable=not is_insert
+                "POST",
+                host.origin,
+                "/",
+                host.name,
+                headers,
+                body,
+                is_repeatable=not is_insert,
+                operation=counted_as("POST", operation),
             )
             return await self._send(request, operation, key, "up")
 
@@ -149,7 +170,13 @@ class Calls:
             deadline_s = (int(time.time()) // _DOWNLOAD_STEP_S + 2) * _DOWNLOAD_STEP_S
             target = signer.private_url(url, deadline_s)[len(start) :]
             request = Request(
-                "GET", host.origin, target, host.name, headers, None, only_success(intake)
+                "GET",
+                host.origin,
+                target,
+                host.name,
+                headers,
+                intake=only_success(intake),
+                operation=counted_as("GET", operation),
             )
             return await self._send(request, operation, key, None)
 

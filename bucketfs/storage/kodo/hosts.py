@@ -126,7 +126,8 @@ class Hosts:
     async def _ask(self, access_key: str) -> _Region:
         host = self._turn("uc", self._uc_hosts)
         target = f"/v4/query?ak={quote(access_key)}&bucket={quote(self._bucket)}"
-        response = await self._client.send(Request("GET", host.origin, target, host.name))
+        request = Request("GET", host.origin, target, host.name, operation="region")
+        response = await self._client.send(request)
         if not 200 <= response.status < 300:
             raise refusal(response, operation="region", key=None)
         region = _parse_region(response.body)

@@ -14,7 +14,9 @@ async def open_kodo(location: StoreUrl, options: StoreOptions) -> KodoStore:
     """Return the store at `location`, not yet asked anything. Raises: ConfigurationError."""
     return KodoStore(
         location.bucket,
-        client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
+        client=HttpClient(
+            concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
+        ),
         credentials=KodoCredentials(options.environment),
         endpoint=options.endpoint,
         region=options.region,

@@ -12,12 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from libcloud.common.types import MalformedResponseError
 from libcloud.http import LibcloudConnection
 from libcloud.storage.base import StorageDriver
 
+from bucketfs.counting.meter import Meter
+from bucketfs.storage.calling import counted_as
 from bucketfs.transport.exchange import Response
 
 STREAM_PART_BYTES = 5 << 20
@@ -80,12 +83,16 @@ class Wire(LibcloudConnection):
     A timeout, proxies and CA bundles of the environment also for raw requests; empty files sent as
     such (they went chunked, which S3 refuses); bodies as they stand in the bucket, not unpacked;
     UTF-8 where no charset is said; no entities in XML; an end to listings that ask for one page
-    again and again.
+    again and again; and `meter` counts each request.
     """
 
-    def __init__(self, host: str, port: int, secure: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, host: str, port: int, secure: Any = None, *, meter: Meter, **settings: Any
+    ) -> None:
         super().__init__(host, port, secure=secure, **settings)  # type: ignore[no-untyped-call]
         self.answer: Any = None
+        self._meter = meter
+        self._operation = "other"
         self._asked: str | None = None
         session: Any = self.session
         self._timeout_s = session.timeout
@@ -93,11 +100,23 @@ class Wire(LibcloudConnection):
         self._send_plainly = session.send
         session.send = self._send
 
-    def begin(self) -> None:
-        """Forget the last answer: a new call of the driver begins."""
+    def begin(self, operation: str) -> None:
+        """Forget the last answer: a new call of the driver begins, for an operation."""
         self.answer = self._asked = None
+        self._operation = operation
 
     def _send(self, request: Any, **settings: Any) -> Any:
+        operation = counted_as(request.method, self._operation)
+        with self._meter.counting(operation) as asked:
+            asked.sent_bytes = int(request.headers.get("Content-Length") or 0)
+            answer = self._send_uncounted(request, settings)
+            asked.answered(answer.status_code)
+            if request.method != "HEAD":
+                # As announced: what is left of a stream that nobody reads to its end counts, too.
+                asked.received_bytes = int(answer.headers.get("Content-Length") or 0)
+            return answer
+
+    def _send_uncounted(self, request: Any, settings: dict[str, Any]) -> Any:
         is_same = request.method == "GET" and request.url == self._asked
         if is_same and self.answer is not None and self.answer.status_code == 200:
             raise MalformedResponseError("the listing does not go on")
@@ -143,7 +162,7 @@ class Place:
 class Lease:
     """One driver with its container, in the hands of one thread."""
 
-    def __init__(self, driver: Any, place: Place, timeout_s: float) -> None:
+    def __init__(self, driver: Any, place: Place, timeout_s: float, meter: Meter) -> None:
         self.driver = driver
         self._place = place
         self._is_placed = False
@@ -151,7 +170,7 @@ class Lease:
         # Some drivers keep the host in the connection's class, where others overwrite it.
         connection.host = connection.host
         connection.timeout = timeout_s
-        connection.conn_class = Wire
+        connection.conn_class = partial(Wire, meter=meter)
         connection.connect()
 
     @property
@@ -166,11 +185,11 @@ class Lease:
             self._is_placed = True
         return container
 
-    def begin(self) -> None:
-        """Forget the last answer."""
+    def begin(self, operation: str) -> None:
+        """Forget the last answer: what is asked for next is of this operation."""
         wire = self._wire()
         if wire is not None:
-            wire.begin()
+            wire.begin(operation)
 
     @property
     def head(self) -> Response | None:
@@ -206,8 +225,14 @@ class DriverPool:
     """Drivers of one container. Methods may be called in any thread."""
 
     def __init__(
-        self, make: Callable[[], Any], container_name: str, *, timeout_s: float = 60.0
+        self,
+        make: Callable[[], Any],
+        container_name: str,
+        *,
+        timeout_s: float = 60.0,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter or Meter()
         self._make = make
         self._place = Place(container_name)
         self._timeout_s = timeout_s
@@ -222,7 +247,7 @@ class DriverPool:
         try:
             return self._idle.pop()
         except IndexError:
-            return Lease(self._make(), self._place, self._timeout_s)
+            return Lease(self._make(), self._place, self._timeout_s, self._meter)
 
     def give(self, lease: Lease) -> None:
         """Take a driver back."""

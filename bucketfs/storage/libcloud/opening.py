@@ -72,7 +72,7 @@ def _open(location: StoreUrl, options: StoreOptions) -> LibcloudStore:
     from bucketfs.storage.libcloud.store import LibcloudStore
 
     traits = traits_of(order.provider, order.driver_class)
-    pool = DriverPool(order.make, location.bucket, timeout_s=options.timeout_s)
+    pool = DriverPool(order.make, location.bucket, timeout_s=options.timeout_s, meter=options.meter)
     pool.prepare()
     return LibcloudStore(
         pool,

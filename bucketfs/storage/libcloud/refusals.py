@@ -67,7 +67,7 @@ _NOT_CONNECTED = (
 @contextmanager
 def speaking(lease: Lease, operation: str, key: str | None = None) -> Iterator[None]:
     """Let the block use the driver: what goes wrong leaves it as one of our errors."""
-    lease.begin()
+    lease.begin(operation)
     try:
         yield
     except BucketfsError:

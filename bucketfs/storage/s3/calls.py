@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from bucketfs.errors import ConfusedServer, InvalidKey
-from bucketfs.storage.calling import TakeBody, is_success, only_success, told
+from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.interface import Body
 from bucketfs.storage.s3.addressing import Address
 from bucketfs.storage.s3.digests import Digests
@@ -87,6 +87,7 @@ class Calls:
             body,
             only_success(intake),
             is_repeatable,
+            counted_as(method, operation),
         )
         with told(operation, key):
             response = await self._send_signed(request, path, signed_query)

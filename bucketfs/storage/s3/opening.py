@@ -36,7 +36,9 @@ async def open_s3(location: StoreUrl, options: StoreOptions) -> S3Store:
     address = find_address(location.bucket, endpoint, region or "us-east-1", addressing)
     return S3Store(
         location.bucket,
-        client=HttpClient(concurrency=options.concurrency, timeout_s=options.timeout_s),
+        client=HttpClient(
+            concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
+        ),
         credentials=CredentialChain(
             environment, profile=options.profile, allow_metadata=address.is_service
         ),

@@ -55,6 +55,10 @@ def test_help_of_mount_explains_urls_and_every_option() -> None:
         (["mount", "s3://b", "/nowhere", "-o", "memroy=1"], 1, "did you mean 'memory=SIZE'"),
         (["mount", "s3://b", "/nowhere", "-o", "ro", "-o", "memory=x"], 1, "memory=x is wrong"),
         (["umount", "/"], 1, "/ is not a mount of bucketfs"),
+        (["stats", "/"], 1, "/ is not a mount of bucketfs"),
+        (["stats", "/", "--interval", "0"], 2, "0"),
+        (["mount", "s3://b", "/nowhere", "-o", "crawlers=no"], 1, "refuse, cached, allow"),
+        (["mount", "s3://b", "/nowhere", "-o", "crawler_names=:"], 1, "find:rsync"),
         (["umount", "/usr/bin"], 1, "nothing is mounted at /usr/bin"),
     ],
 )
@@ -125,6 +129,8 @@ def test_a_wrong_option_is_found_before_anything_else() -> None:
         (["re"], ["recover"]),
         (["recover", "--ex"], ["--export"]),
         (["pending", "--j"], ["--json"]),
+        (["sta"], ["stats"]),
+        (["stats", "--int"], ["--interval"]),
         (["umount", "--f"], ["--force"]),
     ],
 )
@@ -152,6 +158,7 @@ def test_completion_for_the_shell(words: list[str], completions: list[str]) -> N
         ("sync", "sync(1) and sync(2) cannot do this"),
         ("umount", "refused (EROFS)"),
         ("pending", "No request is made"),
+        ("stats", "store operation requests failures retries sent received p50 p90 p99 max"),
         ("recover", "they are holes in the copy"),
     ],
 )

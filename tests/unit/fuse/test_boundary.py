@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from bucketfs import errors
+from bucketfs.counting import causes
 from bucketfs.fuse.boundary import ERRNOS, InFlightTable, errno_of, request, unwrapped
 
 
@@ -23,6 +24,9 @@ class Door:
     def __init__(self, *, deadline_s: float = 600) -> None:
         self.in_flight = InFlightTable(deadline_s)
         self.error: BaseException | None = None
+
+    def pid_of(self, handle: int) -> int:
+        return 0
 
     @request
     async def lookup(self, inode: int) -> int:
@@ -161,3 +165,63 @@ async def test_only_what_changes_nothing_is_given_up(
 def test_a_bug_beside_our_errors_wins() -> None:
     group = ExceptionGroup("", [errors.NoSpace("x"), KeyError("bug")])
     assert isinstance(unwrapped(group), KeyError)
+
+
+class Context:
+    """What pyfuse3 tells of the process that waits."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+
+class CountingDoor:
+    """Handlers as the kernel calls them: with a context, or with a handle only."""
+
+    def __init__(self) -> None:
+        self.in_flight = InFlightTable()
+        self.seen: list[int] = []
+        self.waits = False
+
+    def pid_of(self, handle: int) -> int:
+        return 1000 + handle
+
+    @request
+    async def open(self, inode: int, flags: int, ctx: Context) -> int:
+        return await self._act()
+
+    @request
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        await self._act()
+        return bytes(size)
+
+    @request
+    async def unlink(self, inode: int, ctx: Context) -> None:
+        await self._act()
+        raise errors.EntryNotFound("x")
+
+    async def _act(self) -> int:
+        self.seen.append(causes.current().pid)
+        if self.waits:
+            causes.note_wait()
+        return 7
+
+
+async def test_the_cause_is_who_waits_or_who_opened_the_handle() -> None:
+    door = CountingDoor()
+    await door.open(1, 0, Context(42))
+    await door.read(5, 0, 10)
+    assert door.seen == [42, 1005]
+
+
+async def test_requests_are_counted_with_what_they_read() -> None:
+    door = CountingDoor()
+    await door.read(5, 0, 10)
+    door.waits = True
+    await door.read(5, 0, 20)
+    with pytest.raises(pyfuse3.FUSEError):
+        await door.unlink(1, Context(1))
+    calls = door.in_flight.calls.report()
+    read, unlink = calls["read"], calls["unlink"]
+    assert (read["requests"], read["hits"], read["bytes"], read["hit_bytes"]) == (2, 1, 30, 10)
+    assert (read["errors"], unlink["errors"], unlink["requests"]) == (0, 1, 1)
+    assert read["latency_s"]["max"] > 0

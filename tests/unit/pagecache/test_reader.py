@@ -14,7 +14,16 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound, StorageError, Transient
+from bucketfs.counting import causes
+from bucketfs.counting.causes import Cause
+from bucketfs.errors import (
+    CallerRefused,
+    ConfusedServer,
+    ObjectChanged,
+    ObjectNotFound,
+    StorageError,
+    Transient,
+)
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.reader import ObjectReader
 from bucketfs.pagecache.window import ReadSettings
@@ -378,3 +387,40 @@ async def test_readers_that_were_served_hold_nothing_of_a_full_budget(has_thread
         assert budget.used_bytes <= budget.limit_bytes + 2 * MIB
         for reader in readers:
             await reader.aclose()
+
+
+class Nobody:
+    """Admits nobody."""
+
+    def admits(self, cause: Cause) -> bool:
+        return False
+
+    def check_open(self, pid: int, *, is_writer: bool = False) -> None:
+        raise CallerRefused("nobody")
+
+
+async def test_who_may_ask_for_nothing_reads_what_is_here() -> None:
+    store = FakeStore(20 * MIB, has_threads=True)
+    crawler = Cause(1, admission=Nobody())
+    async with reading(store, 256 * MIB) as reader:
+        await checked(reader, 0, 128 * KIB)
+        before = list(store.requests)
+        with causes.acting(crawler):
+            await checked(reader, 0, 64 * KIB)
+            with pytest.raises(CallerRefused):
+                await reader.read(15 * MIB, 4 * KIB)
+            for start in range(0, FIRST_WINDOW, 128 * KIB):  # it reads on, and nothing runs ahead
+                await checked(reader, start, 128 * KIB)
+        assert store.requests == before
+        await checked(reader, 15 * MIB, 4 * KIB)  # nobody else is refused anything
+
+
+async def test_a_read_has_waited_if_its_bytes_were_not_here() -> None:
+    store = FakeStore(20 * MIB, has_threads=True)
+    first, second = Cause(1), Cause(1)
+    async with reading(store) as reader:
+        with causes.acting(first):
+            await checked(reader, 0, 64 * KIB)
+        with causes.acting(second):
+            await checked(reader, 0, 64 * KIB)
+    assert (first.has_waited, second.has_waited) == (True, False)

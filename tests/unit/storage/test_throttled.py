@@ -6,10 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bucketfs.errors import ObjectNotFound, Transient
-from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes
+from bucketfs.errors import Transient
+from bucketfs.storage.interface import BytesBody, ObjectAttributes
 from bucketfs.storage.memory import MemoryStore
-from bucketfs.storage.metered import Metered
 from bucketfs.storage.throttled import Lane, Throttled
 from tests.unit.storage.failing import Failing
 
@@ -77,15 +76,3 @@ async def test_reads_that_wait_do_not_stop_writes(autojump_clock: MockClock) -> 
         with trio.fail_after(5):
             await store.write("a", BytesBody(b"x"), ObjectAttributes())
         held.set()
-
-
-async def test_figures(autojump_clock: MockClock) -> None:
-    store = Metered(MemoryStore())
-    await store.write("a", BytesBody(b"12345"), ObjectAttributes())
-    await store.read_range("a", 1, 3, MemorySink(bytearray(3)))
-    with pytest.raises(ObjectNotFound):
-        await store.stat("b")
-    figures = store.snapshot()
-    assert figures["write"].sent_bytes == 5
-    assert figures["read_range"].received_bytes == 3
-    assert (figures["stat"].calls, figures["stat"].errors, figures["stat"].in_flight) == (1, 1, 0)

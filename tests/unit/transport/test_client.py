@@ -7,10 +7,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 
+from bucketfs.counting import causes
+from bucketfs.counting.causes import Cause, Program
+from bucketfs.counting.meter import Meter
 from bucketfs.errors import ConfusedServer, Transient
 from bucketfs.storage.interface import BytesBody, MemorySink
 from bucketfs.transport.client import HttpClient
@@ -290,3 +294,61 @@ async def test_a_certificate_of_a_stranger_is_told_at_once() -> None:
         client = HttpClient(verify=str(STRANGER), is_environment_trusted=False)
         assert (await client.send(get(server))).body == b"hello"
         await client.aclose()
+
+
+def figures(meter: Meter, operation: str) -> tuple[int, int, int, int]:
+    found = meter.report()["requests"][operation]
+    return (
+        found["requests"],
+        found["failures"],
+        found["sent_bytes"],
+        found["received_bytes"],
+    )
+
+
+async def test_every_request_is_counted_for_whoever_caused_it() -> None:
+    meter = Meter()
+    with ScriptedServer(reply(200, b"hello")) as server:
+        client = HttpClient(is_environment_trusted=False, meter=meter)
+        put = Request("PUT", server.origin, "/k", "h", {}, BytesBody(b"body"), operation="write")
+        with causes.acting(Cause(0, Program("program", "cp"))):
+            await client.send(put)
+        read = replace(get(server, MemorySink(bytearray(5))), operation="read_range")
+        await client.send(read)
+        await client.aclose()
+    assert figures(meter, "write") == (1, 0, 4, 5)
+    assert figures(meter, "read_range") == (1, 0, 0, 5)
+    assert {row["name"] for row in meter.report()["programs"]} == {"cp", "other"}
+    assert meter.report()["requests"]["write"]["latency_s"]["max"] > 0
+
+
+async def test_a_read_is_as_late_as_the_head_of_its_answer() -> None:
+    class Slow(MemorySink):
+        def room(self) -> memoryview:
+            time.sleep(0.3)  # a reader that stays away is not the server's fault
+            return super().room()
+
+    meter = Meter()
+    with ScriptedServer(reply(200, b"hello")) as server:
+        client = HttpClient(is_environment_trusted=False, meter=meter)
+        await client.send(replace(get(server, Slow(bytearray(5))), operation="read_range"))
+        await client.aclose()
+    assert 0 < meter.report()["requests"]["read_range"]["latency_s"]["max"] < 0.3
+
+
+async def test_what_fails_is_counted_as_far_as_it_came() -> None:
+    meter = Meter()
+    short = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")
+    with ScriptedServer(short) as server:
+        client = HttpClient(is_environment_trusted=False, meter=meter)
+        request = replace(get(server, MemorySink(bytearray(9))), operation="read_range")
+        with pytest.raises(Transient):
+            await client.send(request)
+        await client.aclose()
+    with pytest.raises(Transient):
+        await HttpClient(is_environment_trusted=False, meter=meter).send(
+            Request("HEAD", "http://127.0.0.1:1", "/", "h", operation="stat")
+        )
+    assert figures(meter, "read_range") == (1, 1, 0, 4)
+    assert figures(meter, "stat") == (1, 1, 0, 0)
+    assert meter.in_flight == 0

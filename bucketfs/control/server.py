@@ -1,61 +1,39 @@
-"""The control socket of a mount: how commands ask it what is left, and have it saved.
-
-The server runs in the mount process, the client in a person's command. Both find the socket from
-the mount point alone: its name is a hash of the resolved path, in a folder that only this user can
-enter; beside it stands a note of where the mount's cache folder is, which outlives a killed mount.
-The protocol is one JSON object a line: the client sends `{"command": ...}` and the server answers
-with one or more objects.
-
-    status   one report
-    pending  what is not in the bucket: objects with "files", the last one with "is_last"
-    sync     saves what is at and below the names in "path": reports; the last one has "failed"
-    drain    lets no changes in and saves everything: reports; the last one has "failed". Changes
-             are let in again when the client goes away. "is_last": what failed is not tried again
-             when the mount ends
-    watch    reports until the mount process ends; the last one has "exit_status"
-
-Reports have "dirty_files" and "dirty_bytes"; "failed" are objects with path, reason and is_kept.
-"""
+"""The control socket of one mount: what it answers to commands."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import socket
-import stat
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
-from .errors import ConfigurationError
+from bucketfs.control.places import note_path, socket_path
+from bucketfs.control.reports import Report
 
 log = logging.getLogger(__name__)
 
-Report = Mapping[str, Any]
-"""What a mount says of itself: pid, url, mountpoint, dirty_files, dirty_bytes, in_flight, ..."""
-
 REPORT_INTERVAL_S = 0.25
-ANSWER_TIMEOUT_S = 30.0
-"""A live mount sends a report far more often than this, whatever it is waiting for."""
-QUICK_TIMEOUT_S = 5.0
-"""For questions that need no request: a process that is alive answers them from memory."""
 _LONGEST_COMMAND_BYTES = 1 << 16
 """A path may have 4 KiB, each byte of which JSON may write as six."""
 _FILES_AT_ONCE = 256
 
 
 class Served(Protocol):
-    """The mount, as its control socket sees it; `mount.Mounted` is one."""
+    """The mount, as its control socket sees it; `served.Mounted` is one."""
 
     def report(self, path: Sequence[str] = ()) -> Report:
         """Return one report; what is left is counted at and below a path (its names)."""
+
+    def statistics(self) -> Report:
+        """Return all that was counted since the mount."""
 
     def pending(self) -> Sequence[Report]:
         """Return what is not in the bucket, one object a file."""
@@ -68,55 +46,6 @@ class Served(Protocol):
 
     def hurry(self, is_hurried: bool) -> None:
         """Try nothing again at the end of the mount, or do."""
-
-
-def runtime_folder() -> Path:
-    """Return the folder of this user's control sockets, making it (mode 0700) if needed.
-
-    Raises: ConfigurationError where the folder is not ours alone.
-    """
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        folder = Path(runtime) / "bucketfs"
-    elif os.geteuid() == 0:
-        folder = Path("/run/bucketfs")
-    else:
-        folder = Path(f"/tmp/bucketfs-{os.geteuid()}")  # owner and mode are checked below
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = folder.lstat()
-    except OSError as exc:
-        raise ConfigurationError(f"cannot make the control folder {folder}: {exc}") from exc
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o022:
-        raise ConfigurationError(f"{folder} is not a directory that only you can write to")
-    return folder
-
-
-def socket_path(mountpoint: Path) -> Path:
-    """Return where the control socket of `mountpoint` (absolute, resolved) is or would be."""
-    return runtime_folder() / f"{_digest(mountpoint)}.sock"
-
-
-def cache_folder_of(mountpoint: Path) -> Path | None:
-    """Return the cache folder of the mount that is, or died, at `mountpoint`; None: not known.
-
-    A mount that ended with everything in the bucket leaves no trace.
-    """
-    try:
-        note = json.loads(_note_path(mountpoint).read_text("utf-8"))
-        return Path(note["cache_folder"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        log.debug("the note of %s cannot be read: %s", mountpoint, exc)
-        return None
-
-
-def _note_path(mountpoint: Path) -> Path:
-    return runtime_folder() / f"{_digest(mountpoint)}.json"
-
-
-def _digest(mountpoint: Path) -> str:
-    return hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
 
 
 class _Saving:
@@ -132,7 +61,7 @@ class ControlServer:
 
     def __init__(self, mountpoint: Path, served: Served, cache_folder: Path) -> None:
         self._path = socket_path(mountpoint)
-        self._note = _note_path(mountpoint)
+        self._note = note_path(mountpoint)
         self._cache_folder = cache_folder
         self._served = served
         self._finished = trio.Event()
@@ -190,6 +119,8 @@ class ControlServer:
             asked, command, path = {}, None, []
         if command == "status":
             await _send(stream, self._served.report())
+        elif command == "stats":
+            await _send(stream, self._served.statistics())
         elif command == "pending":
             await self._send_pending(stream)
         elif command == "sync":
@@ -258,79 +189,6 @@ class ControlServer:
             self._watching -= 1
             if not self._watching and self._finished.is_set():
                 self._watchers_told.set()
-
-
-class ControlClient:
-    """Asks the mount process behind a mount point. Blocking; for commands, not for the mount."""
-
-    def __init__(self, mountpoint: Path) -> None:
-        self._path = socket_path(mountpoint)
-
-    def is_alive(self) -> bool:
-        """Return whether a mount process answers at all."""
-        try:
-            return bool(self.status())
-        except (OSError, ConfigurationError):
-            return False
-
-    def status(self) -> Report:
-        """Return one report. Raises: OSError where no mount process listens, or none answers."""
-        return next(self._ask("status", timeout_s=QUICK_TIMEOUT_S))
-
-    def pending(self) -> list[Report]:
-        """Return what is not in the bucket, one object a file. Raises: OSError."""
-        files: list[Report] = []
-        for answer in self._ask("pending", timeout_s=QUICK_TIMEOUT_S):
-            files += answer["files"]
-            if answer["is_last"]:
-                return files
-        raise ConnectionResetError("the mount process ended while it was answering")
-
-    def sync(self, path: Sequence[str] = ()) -> Iterator[Report]:
-        """Have what is at and below a path saved; yield reports, the last with "failed".
-
-        `path` are the names that lead there from the mount point. Raises: OSError.
-        """
-        return self._ask("sync", path=list(path))
-
-    def drain(self, *, is_last: bool = False) -> Iterator[Report]:
-        """Have everything saved; yield reports, one of them, after which none comes, with "failed".
-
-        No changes are let in until the iterator is closed (or the mount ends). `is_last`: what
-        failed is not tried again when the mount ends. Raises: OSError.
-        """
-        return self._ask("drain", is_last=is_last)
-
-    def watch(self) -> Iterator[Report]:
-        """Yield reports until the process ends, the last with "exit_status". Raises: OSError.
-
-        The connection stands when this returns, so that no end is missed.
-        """
-        return self._ask("watch")
-
-    def _ask(
-        self, command: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: object
-    ) -> Iterator[Report]:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(timeout_s)
-            connection.connect(os.fspath(self._path))
-            asked = {"command": command, **arguments}
-            connection.sendall(json.dumps(asked).encode() + b"\n")
-        except OSError:
-            connection.close()
-            raise
-        return _read_reports(connection)
-
-
-def _read_reports(connection: socket.socket) -> Iterator[Report]:
-    """Yield what the server says until it closes the connection."""
-    with connection, connection.makefile("rb") as lines:
-        for line in lines:
-            report = json.loads(line)
-            if "error" in report:
-                raise ConfigurationError(f"the mount process answers: {report['error']}")
-            yield report
 
 
 async def _send(stream: trio.SocketStream, message: Report) -> None:

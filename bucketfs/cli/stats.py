@@ -1,0 +1,303 @@
+"""`bucketfs stats`: what a mount has asked of its bucket, for whom, and what that may cost.
+
+The mount process answers from memory. On a terminal tables, elsewhere lines with tabs between;
+`--interval` shows what happens meanwhile, a line each time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bucketfs.cli.mountpoints import mounted_at
+from bucketfs.cli.pending import age_words, size_words
+from bucketfs.cli.progress import counted, printable
+from bucketfs.control import ControlClient, Report, cache_folder_of
+from bucketfs.errors import ConfigurationError
+
+PROGRAMS_SHOWN = 15
+"""Programs in the table of a terminal; everything else shows all that are told apart."""
+
+Row = Sequence[str]
+
+_STORE = ("requests", "failures", "retries", "sent_bytes", "received_bytes")
+_PROGRAM = ("requests", "failures", "sent_bytes", "received_bytes")
+_KERNEL = ("requests", "errors", "hits", "bytes", "hit_bytes")
+_QUANTILES = ("p50", "p90", "p99", "max")
+_RATES = (
+    "requests_s",
+    "failures_s",
+    "sent_bytes_s",
+    "received_bytes_s",
+    "kernel_s",
+    "lookup_hits",
+    "read_hits",
+    "in_flight",
+    "memory_bytes",
+)
+"""Columns of a line of `--interval`: `_s` are a second's, hits are shares (-: none was asked)."""
+
+
+def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> int:
+    """Show what a mount has counted; return 0. With an interval, go on until the mount ends.
+
+    Raises: ConfigurationError (no mount of ours, or its process does not answer).
+    """
+    place = mounted_at(mountpoint)
+    if interval_s is None:
+        report = _asked(place)
+        if is_json:
+            typer.echo(json.dumps(report, indent=2))
+        elif sys.stdout.isatty():
+            _show_tables(report)
+        else:
+            for row in plain_rows(report):
+                typer.echo("\t".join(row))
+        return 0
+    if is_json:
+        for report in _each(place, interval_s):
+            _say(json.dumps(report))
+        return 0
+    _show_rates(place, interval_s)
+    return 0
+
+
+def _asked(place: Path) -> Report:
+    try:
+        return ControlClient(place).statistics()
+    except TimeoutError as exc:
+        raise ConfigurationError(f"the mount process of {place} does not answer") from exc
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the mount process of {place} is gone, and what it had counted with it; what it had "
+            f"not saved is in {cache_folder_of(place) or 'its cache folder'}"
+        ) from exc
+
+
+def _each(place: Path, interval_s: float) -> Iterator[Report]:
+    """Yield reports, the first at once, until the mount ends. Raises: as `_asked`, at first."""
+    yield _asked(place)
+    while True:
+        time.sleep(interval_s)
+        try:
+            report = ControlClient(place).statistics()
+        except OSError:
+            return
+        yield report
+
+
+def plain_rows(report: Report) -> Iterator[Row]:
+    """Yield the lines of the plain output: what it is about, its name, then figures."""
+    yield "uptime_s", "", _number(report["uptime_s"])
+    for name, figures in report["requests"].items():
+        yield "store", name, *_figures(figures, _STORE), *_figures(figures["latency_s"], _QUANTILES)
+    for program in report["programs"]:
+        yield program["kind"], printable(program["name"]), *_figures(program, _PROGRAM)
+    for name, figures in report["kernel"].items():
+        row = (*_figures(figures, _KERNEL), *_figures(figures["latency_s"], _QUANTILES))
+        yield "kernel", name, *row
+    for name, budget in report["budgets"].items():
+        yield "budget", name, _number(budget["used"]), _number(budget["limit"])
+    for name, count in report["crawlers"]["refused"].items():
+        yield "crawler", printable(name), _number(count)
+    bill = report["bill"]
+    if bill is not None:
+        for name in ("so_far", "per_30_days"):
+            figures = _figures(bill[name], ("requests", "egress", "total"))
+            yield "bill", name, bill["currency"], *figures
+
+
+def _figures(figures: Mapping[str, Any], names: Sequence[str]) -> Row:
+    return [_number(figures[name]) for name in names]
+
+
+def _number(value: float) -> str:
+    """Return a number without an exponent, as spreadsheets and awk(1) read it."""
+    return str(value) if isinstance(value, int) else f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+# -- rates
+
+
+def _show_rates(place: Path, interval_s: float) -> None:
+    is_terminal = sys.stdout.isatty()
+    before: Report | None = None
+    for count, report in enumerate(_each(place, interval_s)):
+        if is_terminal and count % 20 == 0:
+            _say("".join(f"{name:>18}" for name in _RATES))
+        if before is not None:
+            found = rates(before, report)
+            cells = [_rate_words(found[name]) for name in _RATES]
+            _say("".join(f"{cell:>18}" for cell in cells) if is_terminal else "\t".join(cells))
+        before = report
+
+
+def rates(before: Report, after: Report) -> dict[str, float | None]:
+    """Return what happened between two reports of one mount, by the names of `_RATES`."""
+    seconds = max(after["uptime_s"] - before["uptime_s"], 1e-6)
+    store, was = _sums(after["requests"]), _sums(before["requests"])
+    kernel, kernel_was = _sums(after["kernel"]), _sums(before["kernel"])
+    found: dict[str, float | None] = {
+        f"{name}_s": (store.get(name, 0) - was.get(name, 0)) / seconds
+        for name in ("requests", "failures", "sent_bytes", "received_bytes")
+    }
+    found["kernel_s"] = (kernel.get("requests", 0) - kernel_was.get("requests", 0)) / seconds
+    for kind in ("lookup", "read"):
+        asked, hits = (
+            after["kernel"].get(kind, {}).get(name, 0) - before["kernel"].get(kind, {}).get(name, 0)
+            for name in ("requests", "hits")
+        )
+        found[f"{kind}_hits"] = hits / asked if asked else None
+    found["in_flight"] = after["budgets"]["requests"]["used"]
+    found["memory_bytes"] = after["budgets"]["memory_bytes"]["used"]
+    return found
+
+
+def _sums(table: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for figures in table.values():
+        for name, value in figures.items():
+            if isinstance(value, int):
+                found[name] = found.get(name, 0) + value
+    return found
+
+
+def _rate_words(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+# -- tables
+
+
+def _show_tables(report: Report) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    age = age_words(report["uptime_s"])
+    where = f"{report['url']} on {report['mountpoint']}, mounted {age} ago"
+    console.print(where, markup=False)
+    _print_table(
+        console,
+        "asked of the store",
+        ("operation", "count", "fail", "again", "up", "down", *_QUANTILES),
+        [
+            (name, *_counts(figures, _STORE[:3]), *_sizes(figures), *_times(figures["latency_s"]))
+            for name, figures in report["requests"].items()
+        ],
+    )
+    programs = report["programs"]
+    _print_table(
+        console,
+        "for whom",
+        ("program", "count", "fail", "up", "down"),
+        [
+            (program_words(program), *_counts(program, _PROGRAM[:2]), *_sizes(program))
+            for program in programs[:PROGRAMS_SHOWN]
+        ],
+    )
+    if len(programs) > PROGRAMS_SHOWN:
+        console.print(f"and {counted(len(programs) - PROGRAMS_SHOWN, 'more program')}")
+    _print_table(
+        console,
+        "asked by the kernel",
+        ("request", "count", "errors", "hits", *_QUANTILES),
+        [
+            (name, *_counts(figures, _KERNEL[:2]), _share(figures), *_times(figures["latency_s"]))
+            for name, figures in report["kernel"].items()
+        ],
+    )
+    for line in _closing_lines(report):
+        console.print(line, markup=False)
+
+
+def _print_table(console: Any, title: str, titles: Sequence[str], rows: Sequence[Row]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print()
+    # Narrow, so that ten columns have room on a terminal of 80.
+    table = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    for place, name in enumerate(titles):
+        justify: Any = "right" if place else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=not place)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def _closing_lines(report: Report) -> Iterator[str]:
+    yield ""
+    budgets = report["budgets"]
+    for name, title in (("memory_bytes", "memory"), ("disk_bytes", "disk")):
+        used, limit = (size_words(budgets[name][side]) for side in ("used", "limit"))
+        yield f"{title}: {used} of {limit}"
+    requests = budgets["requests"]
+    yield f"requests in flight: {requests['used']} of {requests['limit']}"
+    read = report["kernel"].get("read")
+    if read is not None:
+        hit, size = size_words(read["hit_bytes"]), size_words(read["bytes"])
+        yield f"read: {size}, {hit} of it without waiting for the store"
+    refused = report["crawlers"]["refused"]
+    for name, count in refused.items():
+        yield f"{printable(name)} was refused {counted(count, 'time')} (crawlers=)"
+    yield from _bill_lines(report["bill"])
+
+
+def _bill_lines(bill: Mapping[str, Any] | None) -> Iterator[str]:
+    if bill is None:
+        yield "no prices are known for this kind of bucket (-o prices=FILE names some)"
+        return
+    month, currency = bill["per_30_days"], bill["currency"]
+    yield (
+        f"30 days at the pace of the last {age_words(bill['observed_s'])}: "
+        f"{money_words(month['total'])} {currency} ({money_words(month['requests'])} for "
+        f"requests, {money_words(month['egress'])} for bytes that leave the cloud)"
+    )
+    yield f"by: {printable(bill['prices'])}; not included: {bill['not_included']}"
+
+
+def money_words(amount: float) -> str:
+    """Return an amount: in hundredths, and less than one by its first three digits."""
+    return f"{amount:.2f}" if amount >= 1 or not amount else f"{amount:.3g}"
+
+
+def program_words(program: Mapping[str, Any]) -> str:
+    """Return the name of a program; the mount's own work stands in parentheses."""
+    name = printable(program["name"])
+    return name if program["kind"] == "program" else f"({name})"
+
+
+def _counts(figures: Mapping[str, Any], names: Sequence[str]) -> Row:
+    return [str(figures[name]) for name in names]
+
+
+def _sizes(figures: Mapping[str, Any]) -> Row:
+    return [size_words(figures[name]) for name in ("sent_bytes", "received_bytes")]
+
+
+def _share(figures: Mapping[str, Any]) -> str:
+    return f"{100 * figures['hits'] / figures['requests']:.0f} %" if figures["requests"] else ""
+
+
+def _times(latency_s: Mapping[str, float]) -> Row:
+    return [time_words(latency_s[name]) for name in _QUANTILES]
+
+
+def time_words(seconds: float) -> str:
+    """Return a duration as a person reads it: `85 us`, `3.4 ms`, `1.2 s`."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

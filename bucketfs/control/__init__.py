@@ -1,0 +1,32 @@
+"""The control socket of a mount: how commands ask it what is left, and have it saved.
+
+`server` runs in the mount process, `client` in a person's command; `places` is where they meet.
+The protocol is one JSON object a line: the client sends `{"command": ...}` and the server answers
+with one or more objects.
+
+    status   one report
+    stats    what was counted since the mount, one object (docs/operations.md has its fields)
+    pending  what is not in the bucket: objects with "files", the last one with "is_last"
+    sync     saves what is at and below the names in "path": reports; the last one has "failed"
+    drain    lets no changes in and saves everything: reports; the last one has "failed". Changes
+             are let in again when the client goes away. "is_last": what failed is not tried again
+             when the mount ends
+    watch    reports until the mount process ends; the last one has "exit_status"
+
+Reports have "dirty_files" and "dirty_bytes"; "failed" are objects with path, reason and is_kept.
+"""
+
+from bucketfs.control.client import ControlClient
+from bucketfs.control.places import cache_folder_of, runtime_folder, socket_path
+from bucketfs.control.reports import Report
+from bucketfs.control.server import ControlServer, Served
+
+__all__ = [
+    "ControlClient",
+    "ControlServer",
+    "Report",
+    "Served",
+    "cache_folder_of",
+    "runtime_folder",
+    "socket_path",
+]

@@ -1,0 +1,68 @@
+"""Where the control socket of a mount is, and the note beside it, which outlives a killed mount.
+
+Both are found from the mount point alone: their name is a hash of the resolved path, in a folder
+that only this user can enter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+from pathlib import Path
+
+from bucketfs.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+
+def runtime_folder() -> Path:
+    """Return the folder of this user's control sockets, making it (mode 0700) if needed.
+
+    Raises: ConfigurationError where the folder is not ours alone.
+    """
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        folder = Path(runtime) / "bucketfs"
+    elif os.geteuid() == 0:
+        folder = Path("/run/bucketfs")
+    else:
+        folder = Path(f"/tmp/bucketfs-{os.geteuid()}")  # owner and mode are checked below
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.lstat()
+    except OSError as exc:
+        raise ConfigurationError(f"cannot make the control folder {folder}: {exc}") from exc
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o022:
+        raise ConfigurationError(f"{folder} is not a directory that only you can write to")
+    return folder
+
+
+def socket_path(mountpoint: Path) -> Path:
+    """Return where the control socket of `mountpoint` (absolute, resolved) is or would be."""
+    return runtime_folder() / f"{_digest(mountpoint)}.sock"
+
+
+def cache_folder_of(mountpoint: Path) -> Path | None:
+    """Return the cache folder of the mount that is, or died, at `mountpoint`; None: not known.
+
+    A mount that ended with everything in the bucket leaves no trace.
+    """
+    try:
+        note = json.loads(note_path(mountpoint).read_text("utf-8"))
+        return Path(note["cache_folder"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        log.debug("the note of %s cannot be read: %s", mountpoint, exc)
+        return None
+
+
+def note_path(mountpoint: Path) -> Path:
+    """Return where the note is that says where the mount's cache folder is."""
+    return runtime_folder() / f"{_digest(mountpoint)}.json"
+
+
+def _digest(mountpoint: Path) -> str:
+    return hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
