@@ -28,6 +28,7 @@ from bucketfs.namespace.liststream import ListStream
 from bucketfs.namespace.masking import LocalChanges, Moment
 from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.questions import Answer, Questions
+from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
 
 __all__ = ["AttributesPolicy", "Entry", "Finder", "Found"]
@@ -74,12 +75,15 @@ class Finder:
         self._changes: LocalChanges[Entry] = LocalChanges()
         self._listings = Listings(MAX_ENTRIES)
         self._prover = Prover(store, defaults, concurrency, wall_clock_ns)
+        flights = Flights(nursery)
+        self._sweeps = Sweeps(store, self._changes, self._listings, flights, ttl_s=ttl_s)
         self._questions = Questions(
             store,
             self._listings,
             self._changes,
             self._prover,
-            Flights(nursery),
+            flights,
+            self._sweeps,
             ttl_s=ttl_s,
             policy=attributes_policy,
             concurrency=concurrency,
@@ -115,15 +119,21 @@ class Finder:
         await trio.lowlevel.checkpoint()
         directory = self._listings.get(prefix)
         if directory is not None and directory.is_listed(trio.current_time()):
+            self._sweeps.opened(prefix)
             for entry in list(directory.entries.values()):
                 if not self._changes.is_hidden(prefix, entry.name):
                     yield entry
             return
         reader = object()
         stream = self._join_stream(prefix, reader)
+        count = 0
         try:
             while (page := await self._next_page(stream, reader)) is not None:
                 moment, entries = page
+                count += 1
+                if count > 1:
+                    # Who came for a second page reads the directory to its end.
+                    stream.run_ahead()
                 for listed in entries:
                     change = self._changes.since(moment, prefix, listed.name)
                     entry_now = listed if change is None else change.entry
@@ -139,27 +149,7 @@ class Finder:
 
         Its own marker and names that this mount removed do not count. Raises: StorageError.
         """
-        marker = None
-        with self._changes.request() as moment:
-            while True:
-                limit = 2 + self._changes.hidden_in(prefix)
-                page = await self._store.list_page(
-                    prefix, "/", marker=marker, limit=min(limit, 1000)
-                )
-                names = [keys.shown_segment(below[len(prefix) : -1]) for below in page.prefixes]
-                names += [
-                    keys.shown_file(info.key[len(prefix) :])
-                    for info in page.objects
-                    if info.key != prefix
-                ]
-                for name in names:
-                    change = self._changes.since(moment, prefix, name)
-                    is_removed = change is not None and change.entry is None
-                    if not is_removed and not self._changes.is_hidden(prefix, name):
-                        return False
-                marker = page.next_marker
-                if marker is None:
-                    return True
+        return await self._questions.is_empty(prefix)
 
     def stored(self, prefix: str, name: str, info: ObjectInfo, attributes: Attributes) -> None:
         """Note that this mount stored a file: `info` and `attributes` are what the bucket has."""
@@ -208,6 +198,7 @@ class Finder:
         """
         for prefix in (old_prefix, new_prefix):
             self._changes.tree_changed(prefix)
+            self._sweeps.tree_changed(prefix)
             self._listings.forget_tree(prefix)
             self._streams = {
                 listed: stream
@@ -246,7 +237,7 @@ class Finder:
         if self._ttl_s > 0 and not self._questions.is_asked(prefix, name):
             directory = self._listings.get_or_make(prefix)
             self._listings.added(1)
-            if directory.is_worth_listing(now_s, self._ttl_s):
+            if self._sweeps.has(prefix) or directory.is_worth_listing(now_s, self._ttl_s):
                 await self._list_for_lookups(prefix, directory)
                 is_known, entry = directory.recall(name, trio.current_time())
                 if is_known:
@@ -297,7 +288,13 @@ class Finder:
         stream = self._streams.get(prefix)
         oldest_s = trio.current_time() - self._ttl_s
         if stream is None or not stream.is_kept or stream.is_complete or stream.begun_s <= oldest_s:
-            stream = ListStream(self._store, prefix, self._changes, self._questions.take_page)
+            stream = ListStream(
+                self._sweeps.source(prefix),
+                prefix,
+                self._changes,
+                self._questions.take_page,
+                is_ordered=self._store.capabilities.listing_is_ordered,
+            )
             self._streams[prefix] = stream
         stream.join(reader)
         return stream
@@ -318,7 +315,7 @@ class Finder:
         if not is_current or listed_until_s <= trio.current_time():
             return
         # ATOMIC: the listing as it came, and over it everything that this mount did meanwhile.
-        self._know_directory(stream, listed_until_s)
+        self._questions.know_directory(stream, listed_until_s)
         if not stream.is_kept:
             return
         directory = self._listings.get_or_make(stream.prefix)
@@ -338,25 +335,6 @@ class Finder:
                 entries[name] = changed
         directory.replace_all(entries, listed_until_s)
         self._listings.added(len(entries))
-
-    def _know_directory(self, stream: ListStream, until_s: float) -> None:
-        """Take from a directory's own listing whether its marker is still the one that is known."""
-        if not stream.prefix:
-            return
-        parent, segment = keys.split_key(stream.prefix)
-        name = keys.shown_segment(segment)
-        around = self._listings.get(parent)
-        known = around.entries.get(name) if around is not None else None
-        if around is None or known is None or not known.is_directory:
-            return
-        if self._changes.since(stream.moment, parent, name):
-            return
-        if stream.marker is not None:
-            proof = self._prover.recall(stream.marker)
-            if proof is not None:
-                around.put(Entry(name, True, proof.info, proof.attributes, until_s))
-        elif known.info is None and known.attributes is not None and stream.count:
-            around.put(Entry(name, True, None, known.attributes, until_s))
 
     def _made_since(self, stream: ListStream) -> list[Entry]:
         """Return what this mount made since the listing began and none of its pages shows."""
@@ -379,6 +357,7 @@ class Finder:
 
     def _put(self, prefix: str, entry: Entry) -> None:
         self._changes.changed(prefix, entry.name, entry)
+        self._sweeps.drop_stale()
         self._drop(prefix, entry.name)
         if entry.info is not None and entry.attributes is not None:
             self._prover.believe(entry.info, entry.attributes)

@@ -35,7 +35,7 @@ class LocalChanges(Generic[E]):
     def __init__(self) -> None:
         self._clock = 0
         # INVARIANT: these three are ascending by moment, so that the oldest is the first.
-        self._under_way: dict[Moment, None] = {}
+        self._under_way: dict[Moment, int] = {}
         self._changes: dict[tuple[str, str], LocalChange[E]] = {}
         self._trees: dict[str, Moment] = {}
         self._hidden: dict[str, set[str]] = {}
@@ -52,11 +52,19 @@ class LocalChanges(Generic[E]):
     def begin(self) -> Moment:
         """Note that a request begins; `end` must follow."""
         moment = self._tick()
-        self._under_way[moment] = None
+        self._under_way[moment] = 1
         return moment
+
+    def share(self, moment: Moment, count: int = 1) -> None:
+        """Keep a request under way for `count` more: `end` must follow from each of them."""
+        self._under_way[moment] += count
 
     def end(self, moment: Moment) -> None:
         """Note that the answer of the request of `moment` was taken."""
+        left = self._under_way[moment] - 1
+        if left:
+            self._under_way[moment] = left
+            return
         del self._under_way[moment]
         oldest = next(iter(self._under_way), Moment(self._clock + 1))
         while self._changes:

@@ -55,6 +55,7 @@ _CAPABILITIES = Capabilities(
     max_object=10_000 * (5 << 30),
     min_part=1 << 20,
     max_key=MAX_KEY_BYTES,
+    key_markers=True,
     checksum="crc64ecma",
 )
 
