@@ -7,8 +7,9 @@ Identical requests under way are shared, and no answer undoes what this mount di
 What a look-up costs: nothing where it is known. In a directory whose listing is fresh: nothing for
 an absent name, one HEAD (or one GET of a small object, which brings its bytes along) for a present
 one whose attributes are not proved, fewer when a walk through the directory is recognised. In a
-directory that is not listed: HEAD and LIST of the name at once; from the third such look-up on, a
-LIST of the directory, unless it is huge.
+directory that is not listed: a LIST of what begins like the name (`lookups`), and one request as
+above for what that shows; from the third such look-up on, a LIST of the directory, unless it is
+huge. A walk from directory to directory is listed without delimiter (`sweeps`).
 """
 
 from __future__ import annotations

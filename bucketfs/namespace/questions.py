@@ -17,11 +17,11 @@ from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Directory, Entry, Listings
 from bucketfs.namespace.listpage import Line
 from bucketfs.namespace.liststream import ListStream
-from bucketfs.namespace.lookups import Lookups
+from bucketfs.namespace.lookups import Lookups, Proofs
 from bucketfs.namespace.masking import LocalChanges, Moment
 from bucketfs.namespace.prover import Proof, Prover
 from bucketfs.namespace.sweeps import Sweeps
-from bucketfs.storage.interface import ObjectStore
+from bucketfs.storage.interface import ObjectInfo, ObjectStore
 
 SMALL_BYTES = 128 << 10
 """Up to here fetching an object takes about as long as asking for its attributes."""
@@ -185,7 +185,7 @@ class Questions:
         segment = keys.segment_of(name)
         with self._changes.request() as moment:
             asked_s = trio.current_time()
-            file, directory = await self._lookups.both(key)
+            file, directory = await self._ask_both(prefix, name, key, moment)
             entry = None
             until_s = asked_s + self._ttl_s
             if directory is not None:
@@ -202,7 +202,27 @@ class Questions:
             if entry is not None and entry.name != name:
                 # An escaped name whose file needs no escape, or the reverse.
                 entry = None
-            return self._settle(prefix, name, moment, entry, until_s)
+            answer = self._settle(prefix, name, moment, entry, until_s)
+        if file is None or answer.entry is not entry or entry is None or entry.is_directory:
+            return answer
+        return Answer(entry, file.data)
+
+    async def _ask_both(self, prefix: str, name: str, key: str, moment: Moment) -> Proofs:
+        """Return the proofs of the file `key` and of the directory of that name."""
+        asked_s = trio.current_time()
+        around = self._listings.get(prefix)
+        # One of the many files of a huge directory is likely to be there: one round trip for both.
+        is_huge = around is not None and around.huge_until_s > asked_s
+        if is_huge or not self._lookups.lists_first:
+            return await self._lookups.at_once(key)
+
+        async def prove(info: ObjectInfo) -> Proof:
+            if self._policy == "listing":
+                return self._prover.guess(info)
+            entry = Entry(name, False, info, None, asked_s)
+            return await self._ask_proof(prefix, entry, self._may_fetch(prefix, entry))
+
+        return await self._lookups.by_listing(key, prove, moment, asked_s)
 
     async def _prove(self, prefix: str, entry: Entry, *, with_data: bool) -> Answer:
         with self._changes.request() as moment:

@@ -84,6 +84,7 @@ class Sweep:
         self.budget = budget
         self.unread = 0
         self.is_ended = False
+        self.is_planted = False
         self.is_refused = False
         """Whether it ended because the store does not list so, or not in order."""
         self.has_markers = False
@@ -148,6 +149,7 @@ class Sweep:
 
     def seed(self, page: ListPage, moment: Moment, asked_s: float) -> None:
         """Take a first page that was asked for otherwise. Raises: ConfusedServer."""
+        self.is_planted = True
         self._take(page, moment, asked_s)
 
     def served(self, piece: Piece) -> None:

@@ -16,12 +16,12 @@ from bucketfs.errors import StorageError
 from bucketfs.namespace import keys
 from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Entry, Listings
-from bucketfs.namespace.masking import LocalChanges
+from bucketfs.namespace.masking import LocalChanges, Moment
 from bucketfs.namespace.pagesource import DelimitedPages, PageSource
 from bucketfs.namespace.sweep import Sweep
 from bucketfs.namespace.sweptpages import SweptPages
 from bucketfs.namespace.walks import RECENT_S, Budget, Walks
-from bucketfs.storage.interface import ObjectInfo, ObjectStore
+from bucketfs.storage.interface import ListPage, ObjectInfo, ObjectStore
 from bucketfs.storage.key_order import key_bytes
 
 MOST = 8
@@ -29,6 +29,12 @@ MOST = 8
 
 _REFUSED_FOR_S = 600.0
 """How long a store that refused a flat listing is asked for no other."""
+
+_PLANTS_IN_VAIN = 4
+"""Look-ups that brought much of a directory that nobody opened, before they ask for less."""
+
+_MANY = 100
+"""Keys that take an answer noticeably longer than one does."""
 
 FREE_PAGES = 2
 """Pages that a walk may cost before it is known whether they are of use."""
@@ -60,6 +66,7 @@ class Sweeps:
         self._walks = Walks()
         self._sweeps: OrderedDict[Sweep, None] = OrderedDict()
         self._not_before_s = float("-inf")
+        self._planted_in_vain = 0
         self._budgets: OrderedDict[str, tuple[Budget, float]] = OrderedDict()
 
     def opened(self, prefix: str) -> str | None:
@@ -74,6 +81,8 @@ class Sweeps:
         sweep = self._serving(prefix) or self._begin(root, prefix)
         if sweep is None:
             return own()
+        if sweep.is_planted:
+            self._planted_in_vain = 0
         self._sweeps.move_to_end(sweep)
         return SweptPages(sweep, prefix, self._changes, self._ttl_s, own)
 
@@ -115,6 +124,23 @@ class Sweeps:
             return known.marker is None
         sweep = self._coming_to(prefix)
         return sweep is not None and not sweep.has_markers
+
+    @property
+    def may_plant(self) -> bool:
+        """Whether a look-up may bring more than it was asked for: it was of use of late."""
+        return self._ttl_s > 0 and self._planted_in_vain < _PLANTS_IN_VAIN
+
+    def plant(self, root: str, page: ListPage, moment: Moment, asked_s: float) -> None:
+        """Take what a look-up showed below `root`, from its beginning, for whoever opens it."""
+        if self._ttl_s <= 0:
+            return
+        if len(page.objects) > _MANY:
+            self._planted_in_vain += 1
+        sweep = self._new(root, root, Budget(1))
+        try:
+            sweep.seed(page, moment, asked_s)
+        except StorageError:
+            sweep.end()
 
     def tree_changed(self, prefix: str) -> None:
         """End the sweeps over a directory that this mount renamed."""
@@ -170,6 +196,9 @@ class Sweeps:
             start = root
         else:
             return None
+        return self._new(root, start, budget)
+
+    def _new(self, root: str, start: str, budget: Budget) -> Sweep:
         sweep = Sweep(
             self._store,
             self._changes,
