@@ -38,7 +38,7 @@ from bucketfs.storage.s3.appending import Appender
 from bucketfs.storage.s3.calls import Calls, Payload
 from bucketfs.storage.s3.copying import Copier
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
-from bucketfs.storage.s3.documents import parse_listing
+from bucketfs.storage.s3.listing import parse_listing
 from bucketfs.storage.s3.pending import list_uploads
 from bucketfs.storage.s3.preconditions import Guard
 from bucketfs.storage.s3.upload import S3Upload, begin_upload
