@@ -4,7 +4,7 @@
 is opened, and the content learns by a `NodeTarget` under which key it is to be stored.
 
 Lock order of the whole mount: handle, node, table. A task that holds a lock takes only locks
-further right. Handle: `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace,
+further right. Handle: a `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace,
 then the lock of a content. Table: the tables of handles and inodes are changed only between awaits
 and need no lock.
 """
@@ -14,17 +14,15 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import NewType, Protocol, cast
 
-import pyfuse3
 import trio
 
 from bucketfs.errors import BucketfsError, ObjectChanged, StaleHandle
-from bucketfs.fuse import replies
+from bucketfs.fuse.directories import DirectoryHandle
 from bucketfs.fuse.durability import Durability
-from bucketfs.namespace.dentries import Child
+from bucketfs.fuse.names_only import NamesOnly
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.target import Target
@@ -35,9 +33,6 @@ log = logging.getLogger(__name__)
 HandleNumber = NewType("HandleNumber", int)
 
 PAGE_BYTES = 4096
-
-ENTRIES_AT_ONCE = 256
-"""Entries of a directory that are waited for before an answer: about as many as fit into one."""
 
 
 class OpenBytes(FileBytes, Protocol):
@@ -96,88 +91,6 @@ class FileHandle:
         self.is_appending = bool(flags & os.O_APPEND)
 
 
-class DirectoryHandle:
-    """One open directory: a snapshot of its names that grows as pages of the listing come.
-
-    The cookie of a position is its index in the snapshot, so that telldir/seekdir work while it is
-    open; position 0 (rewinddir) begins a new snapshot, as POSIX wants.
-    """
-
-    def __init__(self, tree: Tree, node: Node, ttl_s: float, unlinked: Counter[int]) -> None:
-        self.node = node
-        self._tree = tree
-        self._ttl_s = ttl_s
-        self._unlinked = unlinked
-        self._lock = trio.Lock()
-        self._children: list[Child] = []
-        self._rest: AsyncIterator[Child] | None = None
-        self._is_complete = False
-
-    async def aclose(self) -> None:
-        """End a listing that was not read to its end."""
-        rest, self._rest = self._rest, None
-        if isinstance(rest, AsyncGenerator):
-            await rest.aclose()
-
-    async def _restart(self) -> None:
-        self._children = []
-        self._is_complete = False
-        await self.aclose()
-
-    async def reply(self, position: int, token: pyfuse3.ReaddirToken) -> None:
-        """Put the entries from `position` on into a readdir answer, as many as fit."""
-        async with self._lock:
-            if position == 0 and (self._children or self._is_complete):
-                await self._restart()
-            first = max(position - 2, 0)
-            await self._list_to(first + ENTRIES_AT_ONCE)
-            # ATOMIC: attributes are told as they are when the answer goes out
-            for dots, name in enumerate((b".", b"..")):
-                if position <= dots and not self._reply_dots(token, name, dots + 1):
-                    return
-            for index in range(first, len(self._children)):
-                if not self._reply_child(token, self._children[index], index + 3):
-                    return
-
-    async def _list_to(self, count: int) -> None:
-        """Let the snapshot have `count` entries, or all that there are."""
-        while len(self._children) < count and not self._is_complete:
-            if self._rest is None:
-                self._children = []
-                self._rest = aiter(self._tree.children(self.node))
-            try:
-                self._children.append(await anext(self._rest))
-            except StopAsyncIteration:
-                self._is_complete = True
-            except BaseException:
-                # A generator that raised is spent: this request reports the error, the next one
-                # lists anew.
-                self._rest = None
-                raise
-
-    def _reply_dots(self, token: pyfuse3.ReaddirToken, name: bytes, cookie: int) -> bool:
-        node = self.node if name == b"." else self._tree.parent_of(self.node)
-        entry = replies.entry_attributes(node, self._ttl_s)
-        return pyfuse3.readdir_reply(token, pyfuse3.FileNameT(name), entry, cookie)
-
-    def _reply_child(self, token: pyfuse3.ReaddirToken, child: Child, cookie: int) -> bool:
-        """Add one entry; False where it does not fit. What was adopted in vain is given back."""
-        # ATOMIC: the node that is told is under this name now
-        name = pyfuse3.FileNameT(child.name)
-        node = self._tree.adopt(self.node, child)
-        if node is not None:
-            entry = replies.entry_attributes(node, self._ttl_s)
-            has_room = pyfuse3.readdir_reply(token, name, entry, cookie)
-            if not has_room:
-                self._tree.forget(node.inode, 1)
-            return has_room
-        entry = replies.name_only(child.inode, child.kind_mode)
-        has_room = pyfuse3.readdir_reply(token, name, entry, cookie)
-        if has_room:
-            self._unlinked[child.inode] += 1
-        return has_room
-
-
 class Handles:
     """The table of what is open, and the operations on bytes."""
 
@@ -191,7 +104,7 @@ class Handles:
         self._numbers = itertools.count(1)
         self._files: dict[HandleNumber, FileHandle] = {}
         self._directories: dict[HandleNumber, DirectoryHandle] = {}
-        self._unlinked: Counter[int] = Counter()
+        self._names_only = NamesOnly()
 
     def __len__(self) -> int:
         return len(self._files) + len(self._directories)
@@ -236,7 +149,7 @@ class Handles:
         # ATOMIC: as above
         self._tree.opened(node, is_writer=False)
         number = HandleNumber(next(self._numbers))
-        self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._unlinked)
+        self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._names_only)
         return number
 
     def file(self, number: int) -> FileHandle:
@@ -357,20 +270,9 @@ class Handles:
     def forget(self, lookups: Iterable[tuple[int, int]]) -> None:
         """Give lookups back to the tree, less those of entries that were names only."""
         for inode, count in lookups:
-            left = count - self._take_unlinked(inode, count)
+            left = count - self._names_only.take_forgets(inode, count)
             if left:
                 self._tree.forget(Inode(inode), left)
-
-    def _take_unlinked(self, inode: int, count: int) -> int:
-        """Count off forgets of name-only entries: each is forgotten once without any lookup."""
-        known = self._unlinked.get(inode, 0)
-        if not known:
-            return 0
-        if known <= count:
-            del self._unlinked[inode]
-            return known
-        self._unlinked[inode] = known - count
-        return count
 
     def _content_of(self, node: Node) -> OpenBytes:
         """Return the node's content, making it from what the node knows of its object."""

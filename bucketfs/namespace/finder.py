@@ -15,8 +15,9 @@ huge. A walk from directory to directory is listed without delimiter (`sweeps`).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Literal, cast
 
 import trio
 
@@ -26,7 +27,7 @@ from bucketfs.namespace.attributes import Attributes, Defaults
 from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Directory, Entry, Found, Listings
 from bucketfs.namespace.liststream import ListStream
-from bucketfs.namespace.masking import LocalChanges, Moment
+from bucketfs.namespace.masking import LocalChanges
 from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.questions import Answer, Questions
 from bucketfs.namespace.sweeps import Sweeps
@@ -42,11 +43,14 @@ devices. exact: of all small files, since each may be one. listing: never, and l
 listing with the defaults as well.
 """
 
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 150_000
 """Entries of listings in memory, all directories together."""
 
 _PAGES_FOR_LOOKUP = 2
 """Pages of a LIST that look-ups may cause; a directory of more is huge."""
+
+_PAGE = 1000
+"""Entries that are given out at once."""
 
 _HUGE_FOR_S = 60.0
 """How long a huge directory is not listed again for look-ups."""
@@ -111,37 +115,38 @@ class Finder:
                 return None if answer.entry is None else self._found(answer.entry, answer.data)
 
     async def entries(self, prefix: str) -> AsyncIterator[Entry]:
-        """Yield each entry of directory `prefix` once, as pages of the listing come in.
+        """Yield each entry of directory `prefix` once; see `pages`."""
+        listing = cast("AsyncGenerator[Sequence[Entry], None]", self.pages(prefix))
+        async with aclosing(listing) as pages:
+            async for page in pages:
+                for entry in page:
+                    yield entry
+
+    async def pages(self, prefix: str) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the entries of directory `prefix`, each once, as pages of the listing come in.
 
         From memory while a listing is fresh. What this mount changes meanwhile may or may not be
         seen, as readdir(3) has it. Close it (`contextlib.aclosing`) if it is not read to its end.
         Raises: StorageError.
         """
-        await trio.lowlevel.checkpoint()
         directory = self._listings.get(prefix)
         if directory is not None and directory.is_listed(trio.current_time()):
             self._sweeps.opened(prefix)
-            for entry in list(directory.entries.values()):
-                if not self._changes.is_hidden(prefix, entry.name):
-                    yield entry
+            known = list(directory.entries.values())
+            for start in range(0, len(known), _PAGE):
+                yield self._changes.visible(prefix, known[start : start + _PAGE])
             return
         reader = object()
         stream = self._join_stream(prefix, reader)
         count = 0
         try:
             while (page := await self._next_page(stream, reader)) is not None:
-                moment, entries = page
                 count += 1
                 if count > 1:
                     # Who came for a second page reads the directory to its end.
                     stream.run_ahead()
-                for listed in entries:
-                    change = self._changes.since(moment, prefix, listed.name)
-                    entry_now = listed if change is None else change.entry
-                    if entry_now and not self._changes.is_hidden(prefix, listed.name):
-                        yield entry_now
-            for entry in self._made_since(stream):
-                yield entry
+                yield page
+            yield stream.made_since()
         finally:
             self._leave_stream(stream, reader)
 
@@ -300,9 +305,7 @@ class Finder:
         stream.join(reader)
         return stream
 
-    async def _next_page(
-        self, stream: ListStream, reader: object
-    ) -> tuple[Moment, Sequence[Entry]] | None:
+    async def _next_page(self, stream: ListStream, reader: object) -> Sequence[Entry] | None:
         was_complete = stream.is_complete
         page = await stream.page(reader)
         if stream.is_complete and not was_complete:
@@ -336,16 +339,6 @@ class Finder:
                 entries[name] = changed
         directory.replace_all(entries, listed_until_s)
         self._listings.added(len(entries))
-
-    def _made_since(self, stream: ListStream) -> list[Entry]:
-        """Return what this mount made since the listing began and none of its pages shows."""
-        if not stream.is_kept:
-            return []
-        changed = self._changes.all_since(stream.moment, stream.prefix)
-        if not changed:
-            return []
-        given = stream.entries()
-        return [entry for name, entry in changed.items() if entry and name not in given]
 
     def _leave_stream(self, stream: ListStream, reader: object) -> None:
         stream.leave(reader)

@@ -78,10 +78,11 @@ class ListStream:
             self._source.close()
             self._changes.end(self.moment)
 
-    async def page(self, reader: object) -> tuple[Moment, Sequence[Entry]] | None:
-        """Return the next page of `reader` and when it was asked for; None after the last one.
+    async def page(self, reader: object) -> Sequence[Entry] | None:
+        """Return the next page of `reader`; None after the last one.
 
-        Raises: StorageError; the same page may be asked for again.
+        It is as this mount left it until now. Raises: StorageError; the same page may be asked for
+        again.
         """
         index = self._positions[reader]
         async with self._lock:
@@ -89,13 +90,34 @@ class ListStream:
                 await self._fetch()
         if index >= len(self._pages):
             return None
-        page = self._pages[index]
+        moment, entries = self._pages[index]
         # ATOMIC: the position moves and what everyone has read is dropped.
         self._positions[reader] = index + 1
         if not self.is_kept:
             for read in range(min(self._positions.values())):
                 self._pages[read] = (self.moment, ())
-        return page
+        return self._changes.visible(self.prefix, self._current(moment, entries))
+
+    def made_since(self) -> Sequence[Entry]:
+        """Return what this mount made since the listing began and none of its pages shows."""
+        if not self.is_kept or self._changes.is_quiet:
+            return ()
+        given = self.entries()
+        changed = self._changes.all_since(self.moment, self.prefix)
+        return [entry for name, entry in changed.items() if entry and name not in given]
+
+    def _current(self, moment: Moment, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return what entries that were asked for at `moment` are now."""
+        if self._changes.is_quiet:
+            return entries
+        now = []
+        for entry in entries:
+            change = self._changes.since(moment, self.prefix, entry.name)
+            if change is None:
+                now.append(entry)
+            elif change.entry is not None:
+                now.append(change.entry)
+        return now
 
     def run_ahead(self) -> None:
         """Have the next page asked for while this one is read."""

@@ -7,15 +7,26 @@ later outweighs its answer. Changes are kept only while such requests are under 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NewType, TypeVar
+from typing import Generic, NewType, Protocol, TypeVar
 
 Moment = NewType("Moment", int)
 """A count of begins and changes: later is larger, and no two are equal."""
 
 E = TypeVar("E")
+
+
+class HasName(Protocol):
+    """An entry, as far as this module knows it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in its directory."""
+
+
+Named = TypeVar("Named", bound=HasName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +117,21 @@ class LocalChanges(Generic[E]):
         """Whether a name is to be treated as absent."""
         return bool(self._hidden) and name in self._hidden.get(prefix, ())
 
+    def visible(self, prefix: str, entries: Sequence[Named]) -> Sequence[Named]:
+        """Return entries of `prefix` without those whose names are hidden."""
+        hidden = self._hidden.get(prefix)
+        if not hidden:
+            return entries
+        return [entry for entry in entries if entry.name not in hidden]
+
     def hidden_in(self, prefix: str) -> int:
         """Return how many names of `prefix` are hidden."""
         return len(self._hidden.get(prefix, ()))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was changed while any request under way was."""
+        return not self._changes
 
     def since(self, moment: Moment, prefix: str, name: str) -> LocalChange[E] | None:
         """Return the change of a name that came after `moment`."""

@@ -191,10 +191,14 @@ class Sweep:
     def _topic(self) -> tuple[object, int]:
         return self, self._number
 
-    def _run_ahead(self) -> None:
-        is_in_use = self.budget.directories >= _FIRST_USES
-        if is_in_use and self.unread < AHEAD and not self.is_asking and self.may_ask():
+    def ask(self) -> None:
+        """Ask for the next page, which will be needed soon."""
+        if not self.is_asking and self.may_ask():
             self._flights.launch(self._topic(), self._fetch)
+
+    def _run_ahead(self) -> None:
+        if self.budget.directories >= _FIRST_USES and self.unread < AHEAD:
+            self.ask()
 
     async def _fetch(self) -> None:
         with self._changes.request() as moment:

@@ -81,9 +81,11 @@ class SweptPages:
         self._sweep.served(heard.piece)
 
     def run_ahead(self) -> None:
-        """Ask for the next page where a sweep does not do so by itself."""
+        """Ask for the next page."""
         if self._rest is not None:
             self._rest.run_ahead()
+        elif self._swept is not None and not self._swept.heard:
+            self._sweep.ask()
 
     def close(self) -> None:
         """Give up what was not taken."""

@@ -59,9 +59,10 @@ def served(count: int, delay_ms: float = 0) -> Iterator[Server]:
 
 @dataclass
 class Cost:
-    """What a piece of work cost. Memory is the mount's: at its peak, and after the work."""
+    """What a piece of work cost. CPU and memory (at its peak, and after the work) are the mount's."""
 
     seconds: float
+    cpu_s: float
     first_s: float | None
     requests: Mapping[str, int]
     peak_mib: float
@@ -87,6 +88,11 @@ class Mount:
         """Return the resident memory of the mount's process (`VmHWM`: its peak)."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(field_name)) / 1024
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that its process has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -168,7 +174,7 @@ def stat_random(top: Path, keys: KeySpace) -> tuple[int, None]:
 
 def measure(server: Server, mount: Mount, work: Callable[[], tuple[int, float | None]]) -> Cost:
     """Return what `work` costs on a mount."""
-    before = dict(server.counts())
+    before, cpu_s = dict(server.counts()), mount.cpu_s()
     began = time.perf_counter()
     entries, first_s = work()
     seconds = time.perf_counter() - began
@@ -177,7 +183,8 @@ def measure(server: Server, mount: Mount, work: Callable[[], tuple[int, float | 
     asked = {kind: count - before.get(kind, 0) for kind, count in after.items()}
     asked = {kind: count for kind, count in asked.items() if count}
     peak, held = mount.memory_mib("VmHWM"), mount.memory_mib()
-    return Cost(seconds, first_s, asked, peak, held, entries=entries)
+    cpu_s = mount.cpu_s() - cpu_s
+    return Cost(seconds, cpu_s, first_s, asked, peak, held, entries=entries)
 
 
 def _settle(server: Server) -> None:
