@@ -20,8 +20,9 @@ from bucketfs.errors import EntryNotFound, NameTooLong, NotADirectory, StaleHand
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.finder import Finder
+from bucketfs.namespace.inodes import Inodes
 from bucketfs.namespace.listings import Entry, Found
-from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, times_of, walk
+from bucketfs.namespace.nodes import Inode, Node, prefix_of, times_of, walk
 from bucketfs.namespace.questions import MAYBE_SPECIAL_BYTES
 from bucketfs.storage.interface import ObjectInfo
 
@@ -125,7 +126,7 @@ class Dentries:
         if directory.is_detached:
             return
         changes = directory.entry_changes
-        local = {name: node for name, node in directory.children.items() if node.is_pinned}
+        local = {node.name: node for node in directory.children.awake() if node.is_pinned}
         listing = self.finder.pages(prefix_of(directory))
         inode = UNPROVED_INODES
         async with aclosing(cast("AsyncGenerator[Sequence[Entry], None]", listing)) as pages:
@@ -149,7 +150,7 @@ class Dentries:
         # ATOMIC: what is decided here is what the kernel is told
         node = child.node
         if node is None and not directory.children and not _is_proved(child):
-            return None
+            return None  # one that is dormant is no more than the kernel knows already
         if node is None or not self._is_still(node, directory, child):
             node = self._adoptable(directory, child)
         if node is not None:

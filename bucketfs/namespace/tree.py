@@ -15,10 +15,11 @@ from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.gate import KeyGate
+from bucketfs.namespace.inodes import Inodes
 from bucketfs.namespace.jobs import JobLog
 from bucketfs.namespace.kept import KeptFiles
 from bucketfs.namespace.links import Links
-from bucketfs.namespace.nodes import Inode, Inodes, Node
+from bucketfs.namespace.nodes import Inode, Node
 from bucketfs.namespace.removal import Removal
 from bucketfs.namespace.rename import Renamer
 from bucketfs.namespace.replaying import Replayer
