@@ -32,6 +32,7 @@ from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.questions import Answer, Questions
 from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
+from bucketfs.storage.throttled import LOOKS
 
 __all__ = ["AttributesPolicy", "Entry", "Finder", "Found"]
 
@@ -79,7 +80,7 @@ class Finder:
         self._ttl_s = ttl_s
         self._changes: LocalChanges[Entry] = LocalChanges()
         self._listings = Listings(MAX_ENTRIES)
-        self._prover = Prover(store, defaults, concurrency, wall_clock_ns)
+        self._prover = Prover(store, defaults, concurrency * LOOKS, wall_clock_ns)
         flights = Flights(nursery)
         self._sweeps = Sweeps(store, self._changes, self._listings, flights, ttl_s=ttl_s)
         self._questions = Questions(
@@ -91,7 +92,7 @@ class Finder:
             self._sweeps,
             ttl_s=ttl_s,
             policy=attributes_policy,
-            concurrency=concurrency,
+            concurrency=concurrency * LOOKS,
         )
         self._streams: dict[str, ListStream] = {}
 

@@ -70,7 +70,7 @@ class Questions:
         self._lookups = Lookups(store, prover, sweeps)
         self._ttl_s = ttl_s
         self._policy = policy
-        self._max_window = concurrency * 4
+        self._max_window = concurrency * 2
 
     def is_asked(self, prefix: str, name: str) -> bool:
         """Whether `discover` of that name is under way, so that joining it costs nothing."""

@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 WHAT_VERIFIES = "is the address right, and does REQUESTS_CA_BUNDLE name its authority?"
 """What a person may ask where a certificate cannot be verified."""
 
+LOOKS = 4
+"""HEADs at a time for each other request: a look at an object costs a round trip and little else."""
+
 Sign = Callable[[Request], Mapping[str, str]]
 """Makes the headers of a request, in the worker thread (hashing a body takes milliseconds)."""
 
@@ -37,7 +40,8 @@ class HttpClient:
     """Sends requests from worker threads over connections that are kept.
 
     Two lanes of `concurrency` threads each: answers that go into a sink may block where memory is
-    short, and the requests that would free memory must not wait behind them.
+    short, and the requests that would free memory must not wait behind them. HEADs, which carry
+    nothing, have a lane of `LOOKS` times as many.
     """
 
     def __init__(
@@ -58,9 +62,10 @@ class HttpClient:
         self._verify = verify
         self._streams = trio.CapacityLimiter(concurrency)
         self._requests = trio.CapacityLimiter(concurrency)
+        self._looks = trio.CapacityLimiter(LOOKS * concurrency)
         self._session = requests.Session()
         self._session.trust_env = is_environment_trusted
-        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=2 * concurrency)
+        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=(2 + LOOKS) * concurrency)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._adapter = adapter
@@ -76,7 +81,9 @@ class HttpClient:
         Raises: Transient (no connection, no or a short answer), ConfusedServer (not HTTP, a bad
         certificate), and what the body, the intake, the sink or `sign` raise.
         """
-        limiter = self._streams if request.intake is not None else self._requests
+        limiter = self._looks if request.method == "HEAD" else self._requests
+        if request.intake is not None:
+            limiter = self._streams
         return await trio.to_thread.run_sync(self._send, request, sign, limiter=limiter)
 
     async def aclose(self) -> None:
