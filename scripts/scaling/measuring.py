@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.scaling.keyspace import KeySpace
 from scripts.scaling.server import COUNTS
+from scripts.scaling.works import Done, Work
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 START_S = 60.0
 END_S = 60.0
-STATS = 1000
 QUIET_S = 0.3
+FORGETTING_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,30 @@ def served(count: int, delay_ms: float = 0) -> Iterator[Server]:
         process.wait(END_S)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cost:
-    """What a piece of work cost. CPU and memory (at its peak, and after the work) are the mount's."""
+    """What a piece of work cost. CPU and memory (at its peak, and held after it) are the mount's.
+
+    `left_mib` is what it held when the kernel had forgotten all names; None: we may not make it.
+    """
 
     seconds: float
     cpu_s: float
-    first_s: float | None
+    done: Done
     requests: Mapping[str, int]
     peak_mib: float
     held_mib: float
     left_mib: float | None = None
-    entries: int = 0
-    notes: list[str] = field(default_factory=list)
 
     @property
     def asked(self) -> int:
         """How many requests in all."""
         return sum(self.requests.values())
+
+    @property
+    def pace(self) -> float:
+        """Entries a second."""
+        return self.done.entries / self.seconds
 
 
 @dataclass(frozen=True)
@@ -134,57 +140,36 @@ def _wait_until_mounted(path: Path, process: subprocess.Popen[bytes], log: Path)
         time.sleep(0.05)
 
 
-def count_names(path: Path) -> tuple[int, float]:
-    """Do what `ls -f PATH | wc -l` does; return the names, and when the first one came."""
-    began = time.perf_counter()
-    found, first_s = 0, 0.0
-    with os.scandir(path) as entries:
-        for _ in entries:
-            if not found:
-                first_s = time.perf_counter() - began
-            found += 1
-    return found, first_s
-
-
-def find(path: Path) -> tuple[int, None]:
-    """Do `find PATH | wc -l`."""
-    done = subprocess.run(f"find {path} | wc -l", shell=True, check=True, capture_output=True)
-    return int(done.stdout), None
-
-
-def disk_usage(path: Path) -> tuple[int, None]:
-    """Do `du -s PATH`; return the KiB."""
-    done = subprocess.run(["du", "-s", path], check=True, capture_output=True)
-    return int(done.stdout.split()[0]), None
-
-
-def list_long(path: Path) -> tuple[int, None]:
-    """Do `ls -l PATH | wc -l`."""
-    done = subprocess.run(f"ls -lU {path} | wc -l", shell=True, check=True, capture_output=True)
-    return int(done.stdout) - 1, None
-
-
-def stat_random(top: Path, keys: KeySpace) -> tuple[int, None]:
-    """Stat 1000 files of either shape, taken at random."""
-    numbers = random.Random(7).sample(range(len(keys)), STATS)
-    for number in numbers:
-        os.stat(top / keys[number])
-    return STATS, None
-
-
-def measure(server: Server, mount: Mount, work: Callable[[], tuple[int, float | None]]) -> Cost:
-    """Return what `work` costs on a mount."""
+def measure(
+    server: Server, mount: Mount, keys: KeySpace, work: Work, *, forgets: bool = False
+) -> Cost:
+    """Return what `work` costs on a mount; `forgets`: and what is left once the kernel forgot."""
     before, cpu_s = dict(server.counts()), mount.cpu_s()
     began = time.perf_counter()
-    entries, first_s = work()
+    done = work(mount.path, keys)
     seconds = time.perf_counter() - began
-    _settle(server)
-    after = server.counts()
-    asked = {kind: count - before.get(kind, 0) for kind, count in after.items()}
-    asked = {kind: count for kind, count in asked.items() if count}
-    peak, held = mount.memory_mib("VmHWM"), mount.memory_mib()
     cpu_s = mount.cpu_s() - cpu_s
-    return Cost(seconds, cpu_s, first_s, asked, peak, held, entries=entries)
+    _settle(server)
+    asked = {kind: count - before.get(kind, 0) for kind, count in server.counts().items()}
+    return Cost(
+        seconds,
+        cpu_s,
+        done,
+        {kind: count for kind, count in asked.items() if count},
+        mount.memory_mib("VmHWM"),
+        mount.memory_mib(),
+        _forgotten(mount) if forgets else None,
+    )
+
+
+def _forgotten(mount: Mount) -> float | None:
+    """Have the kernel forget every name; return what the mount holds then."""
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("2")
+    except OSError:
+        return None
+    time.sleep(FORGETTING_S)
+    return mount.memory_mib()
 
 
 def _settle(server: Server) -> None:
