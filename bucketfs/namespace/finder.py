@@ -80,7 +80,7 @@ class Finder:
         self._ttl_s = ttl_s
         self._changes: LocalChanges[Entry] = LocalChanges()
         self._listings = Listings(MAX_ENTRIES)
-        self._prover = Prover(store, defaults, concurrency * LOOKS, wall_clock_ns)
+        self._prover = Prover(store, defaults, concurrency, wall_clock_ns)
         flights = Flights(nursery)
         self._sweeps = Sweeps(store, self._changes, self._listings, flights, ttl_s=ttl_s)
         self._questions = Questions(

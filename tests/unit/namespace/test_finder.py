@@ -665,7 +665,7 @@ async def test_a_walk_is_proved_ahead_in_parallel(bench: Bench) -> None:
         assert found.attributes.mode == stat.S_IFREG | 0o600
     asked = bench.store.take_count()
     assert all(count == 1 for count in asked.values())
-    assert bench.store.largest_crowd == 8 * LOOKS
+    assert 8 <= bench.store.largest_crowd <= 8 * LOOKS
 
 
 async def test_a_walk_of_a_reader_fetches_small_files(bench: Bench) -> None:
