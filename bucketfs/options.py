@@ -171,7 +171,13 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
     ),
     Option("part_size", "part_size", "size of upload parts (default: 8M)", parse_size, "SIZE"),
-    Option("concurrency", "concurrency", "requests at a time (default: 16)", parse_count, "N"),
+    Option(
+        "concurrency",
+        "concurrency",
+        "requests at a time (default: 16); HEADs four times as many",
+        parse_count,
+        "N",
+    ),
     Option(
         "timeout",
         "timeout_s",

@@ -4,7 +4,7 @@
 is opened, and the content learns by a `NodeTarget` under which key it is to be stored.
 
 Lock order of the whole mount: handle, node, table. A task that holds a lock takes only locks
-further right. Handle: `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace,
+further right. Handle: a `DirectoryHandle` locks its snapshot. Node: the key gate of the namespace,
 then the lock of a content. Table: the tables of handles and inodes are changed only between awaits
 and need no lock.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable
 from typing import NewType, Protocol, cast
 
@@ -24,6 +23,7 @@ from bucketfs.counting import causes
 from bucketfs.errors import BucketfsError, ObjectChanged, StaleHandle
 from bucketfs.fuse.directories import DirectoryHandle
 from bucketfs.fuse.durability import Durability
+from bucketfs.fuse.names_only import NamesOnly
 from bucketfs.namespace.nodes import FileBytes, Inode, Node, key_of
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.target import Target
@@ -105,7 +105,7 @@ class Handles:
         self._numbers = itertools.count(1)
         self._files: dict[HandleNumber, FileHandle] = {}
         self._directories: dict[HandleNumber, DirectoryHandle] = {}
-        self._unlinked: Counter[int] = Counter()
+        self._names_only = NamesOnly()
         self.pids: dict[int, int] = {}
         """The processes that opened what is open, by the numbers of the handles."""
 
@@ -152,7 +152,7 @@ class Handles:
         # ATOMIC: as above
         self._tree.opened(node, is_writer=False)
         number = self._new_number()
-        self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._unlinked)
+        self._directories[number] = DirectoryHandle(self._tree, node, self._ttl_s, self._names_only)
         return number
 
     def file(self, number: int) -> FileHandle:
@@ -273,7 +273,7 @@ class Handles:
     def forget(self, lookups: Iterable[tuple[int, int]]) -> None:
         """Give lookups back to the tree, less those of entries that were names only."""
         for inode, count in lookups:
-            left = count - self._take_unlinked(inode, count)
+            left = count - self._names_only.take_forgets(inode, count)
             if left:
                 self._tree.forget(Inode(inode), left)
 
@@ -281,17 +281,6 @@ class Handles:
         number = HandleNumber(next(self._numbers))
         self.pids[number] = causes.current().pid
         return number
-
-    def _take_unlinked(self, inode: int, count: int) -> int:
-        """Count off forgets of name-only entries: each is forgotten once without any lookup."""
-        known = self._unlinked.get(inode, 0)
-        if not known:
-            return 0
-        if known <= count:
-            del self._unlinked[inode]
-            return known
-        self._unlinked[inode] = known - count
-        return count
 
     def _content_of(self, node: Node) -> OpenBytes:
         """Return the node's content, making it from what the node knows of its object."""

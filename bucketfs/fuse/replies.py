@@ -1,8 +1,4 @@
-"""Replies: what the kernel is told of nodes and of the file system.
-
-Also the trick by which a name can be listed without an inode: see `name_only` and
-docs/decisions/0003-readdir-entries-without-attributes.md.
-"""
+"""Replies: what the kernel is told of nodes and of the file system."""
 
 from __future__ import annotations
 
@@ -20,8 +16,6 @@ _STATFS_BLOCKS = 1 << 38
 """1 PiB: a bucket has no end that could be told."""
 _STATFS_FILES = 1 << 32
 _NAME_BYTES = 255
-_IMPOSSIBLE_SIZE = -1
-"""2**64 - 1 on the wire; the kernel refuses attributes with a size over LLONG_MAX."""
 
 
 def entry_attributes(node: Node, ttl_s: float) -> pyfuse3.EntryAttributes:
@@ -61,22 +55,6 @@ def _links(node: Node) -> int:
     if node.is_removed:
         return 0
     return 2 if node.is_directory else 1
-
-
-def name_only(inode: int, kind_mode: int) -> pyfuse3.EntryAttributes:
-    """Return an entry that tells a name and a type, but makes no inode in the kernel.
-
-    pyfuse3 answers every readdir as readdirplus, where each entry becomes an inode whose type may
-    never change. Attributes that cannot be (a size over LLONG_MAX) make the kernel drop them after
-    it has told the name, and send one FORGET for `inode` (fs/fuse/readdir.c: fuse_direntplus_link).
-    """
-    entry = pyfuse3.EntryAttributes()
-    entry.st_ino = pyfuse3.InodeT(inode)
-    entry.st_mode = pyfuse3.ModeT(kind_mode)
-    entry.st_size = _IMPOSSIBLE_SIZE
-    entry.entry_timeout = 0
-    entry.attr_timeout = 0
-    return entry
 
 
 def file_system() -> pyfuse3.StatvfsData:

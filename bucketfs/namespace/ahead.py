@@ -13,7 +13,9 @@ _STREAK = 3
 _TOLERANCE = 16
 """Positions that a look-up may be off the front of the walk: so many threads walk together."""
 
-_FIRST_WINDOW = 4
+_FIRST_WINDOW = 8
+
+_GROWTH = 4
 
 _OPENS = 2
 """Files opened during a walk that make it one of readers."""
@@ -25,8 +27,8 @@ _FETCHES_IN_VAIN = 4
 class Walk:
     """Look-ups in one directory as positions in its listing.
 
-    The window doubles each time half of it is used, so that a walk that ends soon costs little and
-    a long one becomes fully parallel.
+    The window grows each time half of it is used, so that a walk that ends soon costs little and a
+    long one becomes fully parallel.
     """
 
     __slots__ = ("_end", "_fetched", "_front", "_opens", "_streak", "_window")
@@ -71,7 +73,7 @@ class Walk:
         if self._streak < _STREAK or self._end - 1 - self._front > self._window // 2:
             return range(0)
         if self._end > 0:
-            self._window = min(self._window * 2, max_window)
+            self._window = min(self._window * _GROWTH, max_window)
         start = max(self._end, self._front + 1)
         self._end = self._front + 1 + self._window
         return range(start, self._end)

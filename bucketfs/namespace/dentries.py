@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import replace
+from typing import NamedTuple, cast
 
 import trio
 
@@ -20,21 +20,22 @@ from bucketfs.errors import EntryNotFound, NameTooLong, NotADirectory, StaleHand
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
 from bucketfs.namespace.finder import Finder
+from bucketfs.namespace.inodes import Inodes
 from bucketfs.namespace.listings import Entry, Found
-from bucketfs.namespace.nodes import Inode, Inodes, Node, prefix_of, times_of, walk
+from bucketfs.namespace.nodes import Inode, Node, prefix_of, times_of, walk
 from bucketfs.namespace.questions import MAYBE_SPECIAL_BYTES
 from bucketfs.storage.interface import ObjectInfo
 
-_UNPROVED_INODES = 1 << 62
+UNPROVED_INODES = 1 << 62
 """Where the numbers of listed names begin that have no node yet; real inodes never get there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """One listed name. `node` is set where one is known and up to date.
 
     `kind_mode` has the type bits, guessed where the listing proves nothing (0: unknown). `inode`
-    of a name without node is a stand-in for d_ino. `changes` is the directory's count of changes of
+    of a name without node is a stand-in for d_ino, ascending in a directory: programs that sort by
+    it then walk in the order of the listing. `changes` is the directory's count of changes of
     entries when the name was listed.
     """
 
@@ -110,8 +111,9 @@ class Dentries:
             node.fresh_until_s = float("-inf")
             self.finder.doubt(prefix_of(node.parent), node.name)
 
-    async def children(self, directory: Node) -> AsyncIterator[Child]:
-        """Yield every entry once, as the bucket lists them, and names that only this mount has.
+    async def pages(self, directory: Node) -> AsyncIterator[list[Child]]:
+        """Yield every entry once, a page at a time as the bucket lists them, then names that only
+        this mount has.
 
         Raises: NotADirectory, StorageError (in the middle too).
         """
@@ -120,15 +122,20 @@ class Dentries:
         if directory.is_detached:
             return
         changes = directory.entry_changes
-        local = {name: node for name, node in directory.children.items() if node.is_pinned}
-        listing = cast("AsyncGenerator[Entry, None]", self.finder.entries(prefix_of(directory)))
-        async with aclosing(listing) as entries:
-            async for entry in entries:
-                local.pop(entry.name, None)
-                yield self._child(directory, entry, changes)
-        for node in local.values():
-            if not node.is_detached and node.parent is directory:
-                yield _child_of(node, changes)
+        local = {node.name: node for node in directory.children.awake() if node.is_pinned}
+        listing = self.finder.pages(prefix_of(directory))
+        inode = UNPROVED_INODES
+        async with aclosing(cast("AsyncGenerator[Sequence[Entry], None]", listing)) as pages:
+            async for entries in pages:
+                for entry in entries if local else ():
+                    local.pop(entry.name, None)
+                yield [
+                    self._child(directory, entry, number, changes)
+                    for number, entry in enumerate(entries, inode)
+                ]
+                inode += len(entries)
+        left = [node for node in local.values() if node.parent is directory]
+        yield [_child_of(node, changes) for node in left if not node.is_detached]
 
     def adopt(self, directory: Node, child: Child) -> Node | None:
         """Return the node of a listed child, counting one lookup; None: tell only its name.
@@ -138,6 +145,8 @@ class Dentries:
         """
         # ATOMIC: what is decided here is what the kernel is told
         node = child.node
+        if node is None and not directory.children and not _is_proved(child):
+            return None  # one that is dormant is no more than the kernel knows already
         if node is None or not self._is_still(node, directory, child):
             node = self._adoptable(directory, child)
         if node is not None:
@@ -169,7 +178,7 @@ class Dentries:
         )
         return self._settle(directory, name, found)
 
-    def _child(self, directory: Node, entry: Entry, changes: int) -> Child:
+    def _child(self, directory: Node, entry: Entry, inode: int, changes: int) -> Child:
         node = directory.children.get(entry.name)
         if node is not None and node.is_pinned:
             return _child_of(node, changes)
@@ -178,9 +187,8 @@ class Dentries:
             _update(node, entry.info, attributes, entry.fresh_until_s)
             return _child_of(node, changes)
         kind = stat.S_IFMT(attributes.mode) if attributes is not None else _guess(directory, entry)
-        inode = _stand_in(directory, entry.name)
-        name = os.fsencode(entry.name)
-        return Child(name, None, entry.is_directory, kind, inode, entry, changes)
+        name = entry.name.encode("utf-8", "surrogateescape")
+        return Child(name, None, entry.is_directory, kind, Inode(inode), entry, changes)
 
     def _settle(self, parent: Node, name: str, found: Found | None) -> Node | None:
         """Bring the table in line with the server's answer about one name."""
@@ -220,8 +228,8 @@ def decoded(name: bytes) -> str:
     return os.fsdecode(name)
 
 
-def _stand_in(directory: Node, name: str) -> Inode:
-    return Inode(_UNPROVED_INODES | (hash((directory.inode, name)) & (_UNPROVED_INODES - 1)))
+def _is_proved(child: Child) -> bool:
+    return child.entry is not None and child.entry.attributes is not None
 
 
 def _guess(directory: Node, entry: Entry) -> int:

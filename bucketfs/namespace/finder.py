@@ -7,15 +7,17 @@ Identical requests under way are shared, and no answer undoes what this mount di
 What a look-up costs: nothing where it is known. In a directory whose listing is fresh: nothing for
 an absent name, one HEAD (or one GET of a small object, which brings its bytes along) for a present
 one whose attributes are not proved, fewer when a walk through the directory is recognised. In a
-directory that is not listed: HEAD and LIST of the name at once; from the third such look-up on, a
-LIST of the directory, unless it is huge.
+directory that is not listed: a LIST of what begins like the name (`lookups`), and one request as
+above for what that shows; from the third such look-up on, a LIST of the directory, unless it is
+huge. A walk from directory to directory is listed without delimiter (`sweeps`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Literal, cast
 
 import trio
 
@@ -25,10 +27,12 @@ from bucketfs.namespace.attributes import Attributes, Defaults
 from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Directory, Entry, Found, Listings
 from bucketfs.namespace.liststream import ListStream
-from bucketfs.namespace.masking import LocalChanges, Moment
+from bucketfs.namespace.masking import LocalChanges
 from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.questions import Answer, Questions
+from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
+from bucketfs.storage.throttled import LOOKS
 
 __all__ = ["AttributesPolicy", "Entry", "Finder", "Found"]
 
@@ -40,11 +44,14 @@ devices. exact: of all small files, since each may be one. listing: never, and l
 listing with the defaults as well.
 """
 
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 150_000
 """Entries of listings in memory, all directories together."""
 
 _PAGES_FOR_LOOKUP = 2
 """Pages of a LIST that look-ups may cause; a directory of more is huge."""
+
+_PAGE = 1000
+"""Entries that are given out at once."""
 
 _HUGE_FOR_S = 60.0
 """How long a huge directory is not listed again for look-ups."""
@@ -74,15 +81,18 @@ class Finder:
         self._changes: LocalChanges[Entry] = LocalChanges()
         self._listings = Listings(MAX_ENTRIES)
         self._prover = Prover(store, defaults, concurrency, wall_clock_ns)
+        flights = Flights(nursery)
+        self._sweeps = Sweeps(store, self._changes, self._listings, flights, ttl_s=ttl_s)
         self._questions = Questions(
             store,
             self._listings,
             self._changes,
             self._prover,
-            Flights(nursery),
+            flights,
+            self._sweeps,
             ttl_s=ttl_s,
             policy=attributes_policy,
-            concurrency=concurrency,
+            concurrency=concurrency * LOOKS,
         )
         self._streams: dict[str, ListStream] = {}
 
@@ -106,31 +116,38 @@ class Finder:
                 return None if answer.entry is None else self._found(answer.entry, answer.data)
 
     async def entries(self, prefix: str) -> AsyncIterator[Entry]:
-        """Yield each entry of directory `prefix` once, as pages of the listing come in.
+        """Yield each entry of directory `prefix` once; see `pages`."""
+        listing = cast("AsyncGenerator[Sequence[Entry], None]", self.pages(prefix))
+        async with aclosing(listing) as pages:
+            async for page in pages:
+                for entry in page:
+                    yield entry
+
+    async def pages(self, prefix: str) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the entries of directory `prefix`, each once, as pages of the listing come in.
 
         From memory while a listing is fresh. What this mount changes meanwhile may or may not be
         seen, as readdir(3) has it. Close it (`contextlib.aclosing`) if it is not read to its end.
         Raises: StorageError.
         """
-        await trio.lowlevel.checkpoint()
         directory = self._listings.get(prefix)
         if directory is not None and directory.is_listed(trio.current_time()):
-            for entry in list(directory.entries.values()):
-                if not self._changes.is_hidden(prefix, entry.name):
-                    yield entry
+            self._sweeps.opened(prefix)
+            known = list(directory.entries.values())
+            for start in range(0, len(known), _PAGE):
+                yield self._changes.visible(prefix, known[start : start + _PAGE])
             return
         reader = object()
         stream = self._join_stream(prefix, reader)
+        count = 0
         try:
             while (page := await self._next_page(stream, reader)) is not None:
-                moment, entries = page
-                for listed in entries:
-                    change = self._changes.since(moment, prefix, listed.name)
-                    entry_now = listed if change is None else change.entry
-                    if entry_now and not self._changes.is_hidden(prefix, listed.name):
-                        yield entry_now
-            for entry in self._made_since(stream):
-                yield entry
+                count += 1
+                if count > 1:
+                    # Who came for a second page reads the directory to its end.
+                    stream.run_ahead()
+                yield page
+            yield stream.made_since()
         finally:
             self._leave_stream(stream, reader)
 
@@ -139,27 +156,7 @@ class Finder:
 
         Its own marker and names that this mount removed do not count. Raises: StorageError.
         """
-        marker = None
-        with self._changes.request() as moment:
-            while True:
-                limit = 2 + self._changes.hidden_in(prefix)
-                page = await self._store.list_page(
-                    prefix, "/", marker=marker, limit=min(limit, 1000)
-                )
-                names = [keys.shown_segment(below[len(prefix) : -1]) for below in page.prefixes]
-                names += [
-                    keys.shown_file(info.key[len(prefix) :])
-                    for info in page.objects
-                    if info.key != prefix
-                ]
-                for name in names:
-                    change = self._changes.since(moment, prefix, name)
-                    is_removed = change is not None and change.entry is None
-                    if not is_removed and not self._changes.is_hidden(prefix, name):
-                        return False
-                marker = page.next_marker
-                if marker is None:
-                    return True
+        return await self._questions.is_empty(prefix)
 
     def stored(self, prefix: str, name: str, info: ObjectInfo, attributes: Attributes) -> None:
         """Note that this mount stored a file: `info` and `attributes` are what the bucket has."""
@@ -208,6 +205,7 @@ class Finder:
         """
         for prefix in (old_prefix, new_prefix):
             self._changes.tree_changed(prefix)
+            self._sweeps.tree_changed(prefix)
             self._listings.forget_tree(prefix)
             self._streams = {
                 listed: stream
@@ -246,7 +244,7 @@ class Finder:
         if self._ttl_s > 0 and not self._questions.is_asked(prefix, name):
             directory = self._listings.get_or_make(prefix)
             self._listings.added(1)
-            if directory.is_worth_listing(now_s, self._ttl_s):
+            if self._sweeps.has(prefix) or directory.is_worth_listing(now_s, self._ttl_s):
                 await self._list_for_lookups(prefix, directory)
                 is_known, entry = directory.recall(name, trio.current_time())
                 if is_known:
@@ -297,14 +295,18 @@ class Finder:
         stream = self._streams.get(prefix)
         oldest_s = trio.current_time() - self._ttl_s
         if stream is None or not stream.is_kept or stream.is_complete or stream.begun_s <= oldest_s:
-            stream = ListStream(self._store, prefix, self._changes, self._questions.take_page)
+            stream = ListStream(
+                self._sweeps.source(prefix),
+                prefix,
+                self._changes,
+                self._questions.take_page,
+                is_ordered=self._store.capabilities.listing_is_ordered,
+            )
             self._streams[prefix] = stream
         stream.join(reader)
         return stream
 
-    async def _next_page(
-        self, stream: ListStream, reader: object
-    ) -> tuple[Moment, Sequence[Entry]] | None:
+    async def _next_page(self, stream: ListStream, reader: object) -> Sequence[Entry] | None:
         was_complete = stream.is_complete
         page = await stream.page(reader)
         if stream.is_complete and not was_complete:
@@ -318,7 +320,7 @@ class Finder:
         if not is_current or listed_until_s <= trio.current_time():
             return
         # ATOMIC: the listing as it came, and over it everything that this mount did meanwhile.
-        self._know_directory(stream, listed_until_s)
+        self._questions.know_directory(stream, listed_until_s)
         if not stream.is_kept:
             return
         directory = self._listings.get_or_make(stream.prefix)
@@ -339,35 +341,6 @@ class Finder:
         directory.replace_all(entries, listed_until_s)
         self._listings.added(len(entries))
 
-    def _know_directory(self, stream: ListStream, until_s: float) -> None:
-        """Take from a directory's own listing whether its marker is still the one that is known."""
-        if not stream.prefix:
-            return
-        parent, segment = keys.split_key(stream.prefix)
-        name = keys.shown_segment(segment)
-        around = self._listings.get(parent)
-        known = around.entries.get(name) if around is not None else None
-        if around is None or known is None or not known.is_directory:
-            return
-        if self._changes.since(stream.moment, parent, name):
-            return
-        if stream.marker is not None:
-            proof = self._prover.recall(stream.marker)
-            if proof is not None:
-                around.put(Entry(name, True, proof.info, proof.attributes, until_s))
-        elif known.info is None and known.attributes is not None and stream.count:
-            around.put(Entry(name, True, None, known.attributes, until_s))
-
-    def _made_since(self, stream: ListStream) -> list[Entry]:
-        """Return what this mount made since the listing began and none of its pages shows."""
-        if not stream.is_kept:
-            return []
-        changed = self._changes.all_since(stream.moment, stream.prefix)
-        if not changed:
-            return []
-        given = stream.entries()
-        return [entry for name, entry in changed.items() if entry and name not in given]
-
     def _leave_stream(self, stream: ListStream, reader: object) -> None:
         stream.leave(reader)
         is_over = stream.is_complete or not stream.has_readers
@@ -379,6 +352,7 @@ class Finder:
 
     def _put(self, prefix: str, entry: Entry) -> None:
         self._changes.changed(prefix, entry.name, entry)
+        self._sweeps.drop_stale()
         self._drop(prefix, entry.name)
         if entry.info is not None and entry.attributes is not None:
             self._prover.believe(entry.info, entry.attributes)

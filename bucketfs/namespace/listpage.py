@@ -6,19 +6,28 @@ may show the directory a page after the file ("a" < "a.txt" < "a/"). Such files 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 from bucketfs.namespace import keys
 from bucketfs.storage.interface import ListPage, ObjectInfo
 from bucketfs.storage.key_order import key_bytes
 
+NO_MARKERS: Mapping[str, ObjectInfo | None] = {}
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a listing: a file, or a directory (then without an `info`)."""
+
+class Line(NamedTuple):
+    """One line of a listing: a file, or a directory (then without an `info`).
+
+    Of a directory `marker` is its marker, and `is_implicit` says that it has none; without either
+    the listing does not tell.
+    """
 
     name: str
     info: ObjectInfo | None
+    marker: ObjectInfo | None = None
+    is_implicit: bool = False
 
 
 class PageReader:
@@ -43,37 +52,69 @@ class PageReader:
         other._directories = set(self._directories)
         return other
 
-    def read(self, page: ListPage) -> list[Line]:
-        """Return the next lines, ascending by key; every line of the listing comes once."""
-        cut = len(self._prefix)
+    def read(
+        self, page: ListPage, markers: Mapping[str, ObjectInfo | None] = NO_MARKERS
+    ) -> list[Line]:
+        """Return the next lines, ascending by key; every line of the listing comes once.
+
+        `markers`: those of the directories of which it is known whether they have one.
+        """
         new = [prefix for prefix in page.prefixes if prefix not in self._directories]
         if self._is_ordered:
             self._directories = set(new)
         else:
             self._directories.update(new)
-        lines = [(prefix, Line(keys.shown_segment(prefix[cut:-1]), None)) for prefix in new]
-        end = self._end(page)
-        waiting, self._waiting = self._waiting, []
-        for info in (*waiting, *page.objects):
-            if info.key == self._prefix:
-                self.marker = info
-            elif end is None or key_bytes(info.key + "/") <= end:
-                lines.append((info.key, Line(self._name(info.key), info)))
-            else:
-                self._waiting.append(info)
-        lines.sort(key=lambda line: key_bytes(line[0]))
+        objects = self._ready(page)
+        if not new:
+            return [Line(self._name(info.key), info) for info in objects]
+        cut = len(self._prefix)
+        lines = [(info.key, Line(self._name(info.key), info)) for info in objects]
+        for prefix in new:
+            marker = markers.get(prefix)
+            is_implicit = marker is None and prefix in markers
+            name = keys.shown_segment(prefix[cut:-1])
+            lines.append((prefix, Line(name, None, marker, is_implicit)))
+        if "".join(key for key, _ in lines).isascii():
+            lines.sort(key=itemgetter(0))
+        else:
+            lines.sort(key=lambda line: key_bytes(line[0]))
         return [line for _, line in lines]
 
+    def _ready(self, page: ListPage) -> Sequence[ObjectInfo]:
+        """Return the objects of which it is known whether a directory has their name."""
+        objects: Sequence[ObjectInfo] = page.objects
+        if self._waiting:
+            objects = [*self._waiting, *objects]
+            self._waiting = []
+        if not self._is_ordered or (objects and objects[0].key == self._prefix):
+            for info in objects:
+                if info.key == self._prefix:
+                    self.marker = info
+            objects = [info for info in objects if info.key != self._prefix]
+        if page.next_marker is None:
+            return objects
+        if not self._is_ordered:
+            self._waiting = list(objects)
+            return []
+        # The listing is known up to `end`. Only what that begins with may be before it, and with a
+        # slash behind it.
+        end = _last_of(page)
+        ready = []
+        for info in objects:
+            length = len(info.key)
+            if end.startswith(info.key) and end[length : length + 1] < "/":
+                self._waiting.append(info)
+            else:
+                ready.append(info)
+        return ready
+
     def _name(self, key: str) -> str:
-        is_shadowed = key + "/" in self._directories
+        is_shadowed = bool(self._directories) and key + "/" in self._directories
         return keys.shown_file(key[len(self._prefix) :], is_shadowed=is_shadowed)
 
-    def _end(self, page: ListPage) -> bytes | None:
-        """Return the key up to which the listing is known; None: it is known to its end."""
-        if page.next_marker is None:
-            return None
-        if not self._is_ordered:
-            return b""
-        last_object = page.objects[-1].key if page.objects else ""
-        last_prefix = page.prefixes[-1] if page.prefixes else ""
-        return max(key_bytes(last_object), key_bytes(last_prefix))
+
+def _last_of(page: ListPage) -> str:
+    """Return the key or prefix that a page ends with, "" for an empty one."""
+    last_object = page.objects[-1].key if page.objects else ""
+    last_prefix = page.prefixes[-1] if page.prefixes else ""
+    return max(last_object, last_prefix, key=key_bytes)

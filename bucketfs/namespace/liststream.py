@@ -1,7 +1,7 @@
 """One listing of a directory as it comes in, page by page, for everyone who reads it at that time.
 
-Pages are asked for when a reader needs them, so that a huge directory is never ahead of its reader,
-and a listing that is given up costs no more requests.
+Pages are taken from a `PageSource` when a reader needs them, so that a huge directory is at most
+one page ahead of its reader, and a listing that is given up costs no more requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import trio
 from bucketfs.namespace.listings import Entry
 from bucketfs.namespace.listpage import Line, PageReader
 from bucketfs.namespace.masking import LocalChanges, Moment
-from bucketfs.storage.interface import ObjectInfo, ObjectStore
+from bucketfs.namespace.pagesource import PageSource
+from bucketfs.storage.interface import ObjectInfo
 
 MAX_KEPT = 50_000
 """Entries of one directory that are remembered; a larger one is streamed and not kept."""
@@ -25,29 +26,30 @@ TakePage = Callable[[str, list[Line], Moment, float], Awaitable[list[Entry]]]
 class ListStream:
     """A listing of `prefix` under way. Any number of readers, each by its own page numbers.
 
-    `moment` and `begun_s` are those of the first request. Cancelling a reader loses at most the
-    page that it was waiting for, which the next reader asks for again.
+    `moment` and `begun_s` are those of the oldest page: one from a sweep may have been asked for
+    before. Cancelling a reader loses nothing: the page that it was waiting for is the next one's.
     """
 
     def __init__(
         self,
-        store: ObjectStore,
+        source: PageSource,
         prefix: str,
         changes: LocalChanges[Entry],
         take_page: TakePage,
+        *,
+        is_ordered: bool,
     ) -> None:
         self.prefix = prefix
         self.moment = changes.begin()
         self.begun_s = trio.current_time()
         self.is_complete = False
         self.is_kept = True
-        self._store = store
+        self._source = source
         self._changes = changes
         self._take_page = take_page
-        self._reader = PageReader(prefix, is_ordered=store.capabilities.listing_is_ordered)
+        self._reader = PageReader(prefix, is_ordered=is_ordered)
         self._pages: list[tuple[Moment, Sequence[Entry]]] = []
         self.count = 0
-        self._next_marker: str | None = None
         self._lock = trio.Lock()
         self._positions: dict[object, int] = {}
 
@@ -73,12 +75,14 @@ class ListStream:
         """Drop a reader; the last one ends the listing."""
         del self._positions[reader]
         if not self._positions:
+            self._source.close()
             self._changes.end(self.moment)
 
-    async def page(self, reader: object) -> tuple[Moment, Sequence[Entry]] | None:
-        """Return the next page of `reader` and when it was asked for; None after the last one.
+    async def page(self, reader: object) -> Sequence[Entry] | None:
+        """Return the next page of `reader`; None after the last one.
 
-        Raises: StorageError; the same page may be asked for again.
+        It is as this mount left it until now. Raises: StorageError; the same page may be asked for
+        again.
         """
         index = self._positions[reader]
         async with self._lock:
@@ -86,25 +90,55 @@ class ListStream:
                 await self._fetch()
         if index >= len(self._pages):
             return None
-        page = self._pages[index]
+        moment, entries = self._pages[index]
         # ATOMIC: the position moves and what everyone has read is dropped.
         self._positions[reader] = index + 1
         if not self.is_kept:
             for read in range(min(self._positions.values())):
                 self._pages[read] = (self.moment, ())
-        return page
+        return self._changes.visible(self.prefix, self._current(moment, entries))
+
+    def made_since(self) -> Sequence[Entry]:
+        """Return what this mount made since the listing began and none of its pages shows."""
+        if not self.is_kept or self._changes.is_quiet:
+            return ()
+        given = self.entries()
+        changed = self._changes.all_since(self.moment, self.prefix)
+        return [entry for name, entry in changed.items() if entry and name not in given]
+
+    def _current(self, moment: Moment, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return what entries that were asked for at `moment` are now."""
+        if self._changes.is_quiet:
+            return entries
+        now = []
+        for entry in entries:
+            change = self._changes.since(moment, self.prefix, entry.name)
+            if change is None:
+                now.append(entry)
+            elif change.entry is not None:
+                now.append(change.entry)
+        return now
+
+    def run_ahead(self) -> None:
+        """Have the next page asked for while this one is read."""
+        if not self.is_complete and not self._lock.locked():
+            self._source.run_ahead()
 
     async def _fetch(self) -> None:
-        with self._changes.request() as moment:
-            asked_s = trio.current_time()
-            page = await self._store.list_page(self.prefix, "/", marker=self._next_marker)
-            reader = self._reader.copy()
-            lines = reader.read(page)
-            entries = await self._take_page(self.prefix, lines, moment, asked_s)
+        answered = await self._source.page()
+        page, moment, asked_s, markers = answered
+        reader = self._reader.copy()
+        lines = reader.read(page, markers)
+        entries = await self._take_page(self.prefix, lines, moment, asked_s)
         # ATOMIC: a page is taken whole or not at all.
         self._reader = reader
         self._pages.append((moment, entries))
         self.count += len(entries)
         self.is_kept = self.count <= MAX_KEPT
-        self._next_marker = page.next_marker
         self.is_complete = page.next_marker is None
+        self.begun_s = min(self.begun_s, asked_s)
+        if moment < self.moment:
+            self._changes.share(moment)
+            self._changes.end(self.moment)
+            self.moment = moment
+        self._source.taken()

@@ -7,15 +7,26 @@ later outweighs its answer. Changes are kept only while such requests are under 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NewType, TypeVar
+from typing import Generic, NewType, Protocol, TypeVar
 
 Moment = NewType("Moment", int)
 """A count of begins and changes: later is larger, and no two are equal."""
 
 E = TypeVar("E")
+
+
+class HasName(Protocol):
+    """An entry, as far as this module knows it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in its directory."""
+
+
+Named = TypeVar("Named", bound=HasName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class LocalChanges(Generic[E]):
     def __init__(self) -> None:
         self._clock = 0
         # INVARIANT: these three are ascending by moment, so that the oldest is the first.
-        self._under_way: dict[Moment, None] = {}
+        self._under_way: dict[Moment, int] = {}
         self._changes: dict[tuple[str, str], LocalChange[E]] = {}
         self._trees: dict[str, Moment] = {}
         self._hidden: dict[str, set[str]] = {}
@@ -52,11 +63,19 @@ class LocalChanges(Generic[E]):
     def begin(self) -> Moment:
         """Note that a request begins; `end` must follow."""
         moment = self._tick()
-        self._under_way[moment] = None
+        self._under_way[moment] = 1
         return moment
+
+    def share(self, moment: Moment, count: int = 1) -> None:
+        """Keep a request under way for `count` more: `end` must follow from each of them."""
+        self._under_way[moment] += count
 
     def end(self, moment: Moment) -> None:
         """Note that the answer of the request of `moment` was taken."""
+        left = self._under_way[moment] - 1
+        if left:
+            self._under_way[moment] = left
+            return
         del self._under_way[moment]
         oldest = next(iter(self._under_way), Moment(self._clock + 1))
         while self._changes:
@@ -98,9 +117,21 @@ class LocalChanges(Generic[E]):
         """Whether a name is to be treated as absent."""
         return bool(self._hidden) and name in self._hidden.get(prefix, ())
 
+    def visible(self, prefix: str, entries: Sequence[Named]) -> Sequence[Named]:
+        """Return entries of `prefix` without those whose names are hidden."""
+        hidden = self._hidden.get(prefix)
+        if not hidden:
+            return entries
+        return [entry for entry in entries if entry.name not in hidden]
+
     def hidden_in(self, prefix: str) -> int:
         """Return how many names of `prefix` are hidden."""
         return len(self._hidden.get(prefix, ()))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was changed while any request under way was."""
+        return not self._changes
 
     def since(self, moment: Moment, prefix: str, name: str) -> LocalChange[E] | None:
         """Return the change of a name that came after `moment`."""

@@ -1,4 +1,4 @@
-"""Nodes: the inodes that the kernel knows, their numbers, lookup counts and places in the tree.
+"""Nodes: the inodes that the kernel knows, and their places in the tree; their table is `inodes`.
 
 Pure bookkeeping without requests. A node is one file or directory for as long as the kernel, an
 open handle or unsaved bytes need it. Its key is never stored: it is spelled by walking the parents,
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
-from bucketfs.errors import StaleHandle
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes
+from bucketfs.namespace.dormant import Children
 from bucketfs.storage.interface import ABSENT, ObjectAttributes, ObjectInfo, Precondition
 
 Inode = NewType("Inode", int)
@@ -179,7 +179,7 @@ class Node:
         self.info = info
         self.data = data
         self.fresh_until_s = fresh_until_s
-        self.children: dict[str, Node] = {}
+        self.children = Children() if is_directory else _NO_CHILDREN
         self.content: FileBytes | None = None
         self.lookups = 0
         self.opens = 0
@@ -237,6 +237,10 @@ class Node:
         return self.is_removed or self.is_stale
 
 
+_NO_CHILDREN = Children()
+"""Of all that are no directories."""
+
+
 def times_of(attributes: Attributes) -> tuple[int, int]:
     """Return mtime and ctime, by which two states of an object's metadata are told apart."""
     return attributes.mtime_ns, attributes.ctime_ns
@@ -270,116 +274,9 @@ def is_below(node: Node, directory: Node) -> bool:
 
 
 def walk(directory: Node) -> Iterator[Node]:
-    """Yield every known node below a directory, parents before children."""
-    pending = list(directory.children.values())
+    """Yield every known node below a directory, dormant ones too, parents before children."""
+    pending = directory.children.all()
     while pending:
         node = pending.pop()
         yield node
-        pending.extend(node.children.values())
-
-
-class Inodes:
-    """The table of inode numbers. Numbers are never used twice while the mount lives."""
-
-    def __init__(self, root_attributes: Attributes) -> None:
-        self.root = Node(ROOT_INODE, "", None, root_attributes, is_directory=True)
-        self._nodes: dict[Inode, Node] = {ROOT_INODE: self.root}
-        self._last = int(ROOT_INODE)
-
-    def __len__(self) -> int:
-        """Return how many nodes are known."""
-        return len(self._nodes)
-
-    def __iter__(self) -> Iterator[Node]:
-        """Yield every known node, from a copy: the table may change meanwhile."""
-        return iter(list(self._nodes.values()))
-
-    def node(self, inode: Inode) -> Node:
-        """Return the node of a number. Raises: StaleHandle for one that was forgotten."""
-        try:
-            return self._nodes[inode]
-        except KeyError:
-            raise StaleHandle(f"inode {inode} is not known any more") from None
-
-    def holds(self, node: Node) -> bool:
-        """Tell whether a node is still in the table."""
-        return self._nodes.get(node.inode) is node
-
-    def add(
-        self,
-        parent: Node,
-        name: str,
-        attributes: Attributes,
-        *,
-        is_directory: bool,
-        info: ObjectInfo | None = None,
-        data: bytes | None = None,
-        fresh_until_s: float = 0.0,
-    ) -> Node:
-        """Make a node under a name, in the place of one that was there (which goes stale)."""
-        # ATOMIC: table and directory change together
-        former = parent.children.get(name)
-        if former is not None:
-            former.is_stale = not former.is_removed
-            self.detach(former)
-        self._last += 1
-        node = Node(
-            Inode(self._last),
-            name,
-            parent,
-            attributes,
-            is_directory=is_directory,
-            info=info,
-            data=data,
-            fresh_until_s=fresh_until_s,
-        )
-        self._nodes[node.inode] = node
-        parent.children[name] = node
-        return node
-
-    def detach(self, node: Node) -> None:
-        """Take a node's name away; its parent stays known to it, the number stays valid."""
-        parent = node.parent
-        if parent is not None and parent.children.get(node.name) is node:
-            del parent.children[node.name]
-        self.drop_unused(node)
-
-    def move(self, node: Node, parent: Node, name: str) -> None:
-        """Give a node another name; a node that has that name goes stale."""
-        # ATOMIC: no moment with two names or none
-        replaced, former = parent.children.get(name), node.parent
-        if replaced is node:
-            return
-        if replaced is not None:
-            replaced.is_stale = not replaced.is_removed
-            self.detach(replaced)
-        if former is not None and former.children.get(node.name) is node:
-            del former.children[node.name]
-        node.parent, node.name = parent, name
-        parent.children[name] = node
-        if former is not None:
-            self.drop_unused(former)
-
-    def forget(self, inode: Inode, count: int) -> None:
-        """Take `count` lookups back; drop what nothing needs any more."""
-        node = self._nodes.get(inode)
-        if node is None:
-            return
-        node.lookups = max(0, node.lookups - count)
-        self.drop_unused(node)
-
-    def drop_unused(self, node: Node) -> None:
-        """Drop a node, and parents that were kept for it only, once nothing needs them."""
-        step: Node | None = node
-        while step is not None and self._is_unused(step):
-            self._nodes.pop(step.inode, None)
-            parent = step.parent
-            if parent is not None and parent.children.get(step.name) is step:
-                del parent.children[step.name]
-            step = parent
-
-    @staticmethod
-    def _is_unused(node: Node) -> bool:
-        if node.parent is None or node.lookups or node.opens or node.children:
-            return False
-        return not (node.is_pinned or node.has_deferred_delete)
+        pending.extend(node.children.all())

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
 from cachetools import LRUCache
 
 from bucketfs.errors import AccessDenied, ObjectArchived, ObjectNotFound
@@ -20,7 +19,9 @@ from bucketfs.namespace.attributes import (
     from_metadata,
     implicit_directory,
 )
+from bucketfs.namespace.pace import Pace
 from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore, Version
+from bucketfs.storage.throttled import LOOKS
 
 MAX_PROOFS = 200_000
 MAX_PARKED_BYTES = 8 << 20
@@ -44,8 +45,8 @@ class Proof:
 class Prover:
     """Asks for attributes and remembers them.
 
-    At most `concurrency` requests of `ahead` run at once, so that they never stand in the way of
-    those that somebody waits for.
+    `concurrency` requests of `ahead` run at once, or up to `LOOKS` times as many where that helps:
+    as many as the store's own lane for looks has places.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Prover:
         concurrency: int,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.ahead = trio.CapacityLimiter(concurrency)
+        self.ahead = Pace(concurrency, concurrency * LOOKS)
         self._store = store
         self._defaults = defaults
         self._wall_clock_ns = wall_clock_ns

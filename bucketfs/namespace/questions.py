@@ -11,14 +11,17 @@ from functools import partial
 
 import trio
 
-from bucketfs.errors import NameTooLong, ObjectNotFound, StorageError
+from bucketfs.errors import ObjectNotFound, StorageError
 from bucketfs.namespace import keys
 from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Directory, Entry, Listings
 from bucketfs.namespace.listpage import Line
+from bucketfs.namespace.liststream import ListStream
+from bucketfs.namespace.lookups import Lookups, Proofs
 from bucketfs.namespace.masking import LocalChanges, Moment
 from bucketfs.namespace.prover import Proof, Prover
-from bucketfs.storage.interface import ObjectStore
+from bucketfs.namespace.sweeps import Sweeps
+from bucketfs.storage.interface import ObjectInfo, ObjectStore
 
 SMALL_BYTES = 128 << 10
 """Up to here fetching an object takes about as long as asking for its attributes."""
@@ -52,6 +55,7 @@ class Questions:
         changes: LocalChanges[Entry],
         prover: Prover,
         flights: Flights,
+        sweeps: Sweeps,
         *,
         ttl_s: float,
         policy: str,
@@ -62,9 +66,11 @@ class Questions:
         self._changes = changes
         self._prover = prover
         self._flights = flights
+        self._sweeps = sweeps
+        self._lookups = Lookups(store, prover, sweeps)
         self._ttl_s = ttl_s
         self._policy = policy
-        self._max_window = concurrency * 4
+        self._max_window = concurrency * 2
 
     def is_asked(self, prefix: str, name: str) -> bool:
         """Whether `discover` of that name is under way, so that joining it costs nothing."""
@@ -102,7 +108,9 @@ class Questions:
             if index >= len(names):
                 break
             entry = directory.entries.get(names[index])
-            if entry is not None and not entry.is_proved(now_s):
+            if entry is None or entry.is_proved(now_s):
+                continue
+            if not entry.is_directory or self._is_worth_proving(prefix, entry.name):
                 self._launch(prefix, entry, directory.walk.reads_files)
 
     async def take_page(
@@ -126,6 +134,49 @@ class Questions:
             self._listings.added(len(entries))
         return entries
 
+    async def is_empty(self, prefix: str) -> bool:
+        """Whether directory `prefix` has no entries; see `Finder.is_empty`."""
+        marker = None
+        with self._changes.request() as moment:
+            while True:
+                limit = 2 + self._changes.hidden_in(prefix)
+                page = await self._store.list_page(
+                    prefix, "/", marker=marker, limit=min(limit, 1000)
+                )
+                names = [keys.shown_segment(below[len(prefix) : -1]) for below in page.prefixes]
+                names += [
+                    keys.shown_file(info.key[len(prefix) :])
+                    for info in page.objects
+                    if info.key != prefix
+                ]
+                for name in names:
+                    change = self._changes.since(moment, prefix, name)
+                    is_removed = change is not None and change.entry is None
+                    if not is_removed and not self._changes.is_hidden(prefix, name):
+                        return False
+                marker = page.next_marker
+                if marker is None:
+                    return True
+
+    def know_directory(self, stream: ListStream, until_s: float) -> None:
+        """Take from a directory's own listing whether its marker is still the one that is known."""
+        if not stream.prefix:
+            return
+        parent, segment = keys.split_key(stream.prefix)
+        name = keys.shown_segment(segment)
+        around = self._listings.get(parent)
+        known = around.entries.get(name) if around is not None else None
+        if around is None or known is None or not known.is_directory:
+            return
+        if self._changes.since(stream.moment, parent, name):
+            return
+        if stream.marker is not None:
+            proof = self._prover.recall(stream.marker)
+            if proof is not None:
+                around.put(Entry(name, True, proof.info, proof.attributes, until_s))
+        elif known.info is None and known.attributes is not None and stream.count:
+            around.put(Entry(name, True, None, known.attributes, until_s))
+
     # -- one name
 
     async def _discover(self, prefix: str, name: str) -> Answer:
@@ -134,7 +185,7 @@ class Questions:
         segment = keys.segment_of(name)
         with self._changes.request() as moment:
             asked_s = trio.current_time()
-            file, directory = await self._ask_both(key)
+            file, directory = await self._ask_both(prefix, name, key, moment)
             entry = None
             until_s = asked_s + self._ttl_s
             if directory is not None:
@@ -151,46 +202,27 @@ class Questions:
             if entry is not None and entry.name != name:
                 # An escaped name whose file needs no escape, or the reverse.
                 entry = None
-            return self._settle(prefix, name, moment, entry, until_s)
+            answer = self._settle(prefix, name, moment, entry, until_s)
+        if file is None or answer.entry is not entry or entry is None or entry.is_directory:
+            return answer
+        return Answer(entry, file.data)
 
-    async def _ask_both(self, key: str) -> tuple[Proof | None, Proof | None]:
+    async def _ask_both(self, prefix: str, name: str, key: str, moment: Moment) -> Proofs:
         """Return the proofs of the file `key` and of the directory of that name."""
-        outcomes: dict[str, Proof | StorageError | None] = {}
+        asked_s = trio.current_time()
+        around = self._listings.get(prefix)
+        # One of the many files of a huge directory is likely to be there: one round trip for both.
+        is_huge = around is not None and around.huge_until_s > asked_s
+        if is_huge or not self._lookups.lists_first:
+            return await self._lookups.at_once(key)
 
-        async def ask(kind: str) -> None:
-            try:
-                if kind == "file":
-                    outcomes[kind] = await self._prover.ask_file(key)
-                else:
-                    outcomes[kind] = await self._ask_directory(key + "/")
-            except ObjectNotFound:
-                outcomes[kind] = None
-            except StorageError as error:
-                outcomes[kind] = error
+        async def prove(info: ObjectInfo) -> Proof:
+            if self._policy == "listing":
+                return self._prover.guess(info)
+            entry = Entry(name, False, info, None, asked_s)
+            return await self._ask_proof(prefix, entry, self._may_fetch(prefix, entry))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, "directory")
-            await ask("file")
-        file, directory = outcomes["file"], outcomes["directory"]
-        for outcome in (file, directory):
-            if isinstance(outcome, StorageError):
-                raise outcome
-        return file, directory  # type: ignore[return-value]
-
-    async def _ask_directory(self, prefix: str) -> Proof | None:
-        """Return the proof of directory `prefix` if anything is below it or its marker is there."""
-        try:
-            keys.check_key(prefix, self._store.capabilities.max_key)
-        except NameTooLong:
-            return None
-        page = await self._store.list_page(prefix, "/", limit=1)
-        if not page.objects and not page.prefixes:
-            return None
-        # In order of keys the marker comes before everything below it.
-        has_marker = bool(page.objects) and page.objects[0].key == prefix
-        if not has_marker and self._store.capabilities.listing_is_ordered:
-            return self._prover.without_marker()
-        return await self._prover.ask_marker(prefix)
+        return await self._lookups.by_listing(key, prove, moment, asked_s)
 
     async def _prove(self, prefix: str, entry: Entry, *, with_data: bool) -> Answer:
         with self._changes.request() as moment:
@@ -211,7 +243,7 @@ class Questions:
         if entry.is_directory:
             if keys.is_digest(entry.name):
                 return self._prover.without_marker()
-            return await self._prover.ask_marker(keys.directory_prefix(prefix, entry.name))
+            return await self._lookups.listed_directory(keys.directory_prefix(prefix, entry.name))
         if entry.info is None:
             return await self._prover.ask_file(keys.file_key(prefix, entry.name))
         info = entry.info
@@ -275,9 +307,13 @@ class Questions:
                 proof = self._prover.recall(line.info)
             if proof is not None:
                 return Entry(line.name, False, proof.info, proof.attributes, until_s)
-        elif self._policy == "listing":
+        elif self._policy == "listing" or line.is_implicit:
             proof = self._prover.without_marker()
             return Entry(line.name, True, None, proof.attributes, until_s)
+        elif line.marker is not None:
+            proof = self._prover.recall(line.marker)
+            if proof is not None:
+                return Entry(line.name, True, proof.info, proof.attributes, until_s)
         known = directory.entries.get(line.name) if directory is not None else None
         if (
             known is not None
@@ -325,6 +361,12 @@ class Questions:
                 if entry.attributes is None and info and info.size < MAYBE_SPECIAL_BYTES:
                     nursery.start_soon(prove, index)
         entries[:] = [entry for index, entry in enumerate(entries) if not gone.get(index)]
+
+    def _is_worth_proving(self, prefix: str, name: str) -> bool:
+        """Whether a directory is to be proved ahead: unless a sweep does it without asking."""
+        return not keys.is_digest(name) and not self._sweeps.is_to_tell(
+            keys.directory_prefix(prefix, name)
+        )
 
     def _launch(self, prefix: str, entry: Entry, reads_files: bool) -> None:
         info = entry.info

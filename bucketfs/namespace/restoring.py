@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from bucketfs.errors import InvalidOperation
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Defaults, from_metadata, implicit_directory
-from bucketfs.namespace.nodes import FileBytes, Inodes, Node, key_of
+from bucketfs.namespace.inodes import Inodes
+from bucketfs.namespace.nodes import FileBytes, Node, key_of
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition, Version
 
 

@@ -15,10 +15,11 @@ from bucketfs.namespace.dentries import Dentries
 from bucketfs.namespace.entries import Entries
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.gate import KeyGate
+from bucketfs.namespace.inodes import Inodes
 from bucketfs.namespace.jobs import JobLog
 from bucketfs.namespace.kept import KeptFiles
 from bucketfs.namespace.links import Links
-from bucketfs.namespace.nodes import Inode, Inodes, Node
+from bucketfs.namespace.nodes import Inode, Node
 from bucketfs.namespace.removal import Removal
 from bucketfs.namespace.rename import Renamer
 from bucketfs.namespace.replaying import Replayer
@@ -39,7 +40,7 @@ class Tree:
     - `await lookup(parent, name) -> Node`  Raises: EntryNotFound
     - `await refresh(node)` asks the bucket again once ttl has passed  Raises: StaleHandle
     - `doubt(node)` it was seen to be replaced: the next `refresh` asks, whatever the ttl
-    - `children(directory) -> AsyncIterator[Child]` without "." and ".."
+    - `pages(directory) -> AsyncIterator[list[Child]]` without "." and ".."
     - `adopt(directory, child) -> Node | None` the node of a listed child; None where its attributes
       are not proved, so that only its name may be told
     - `await create(parent, name, mode, caller) -> Node`  Raises: EntryExists
@@ -109,7 +110,7 @@ class Tree:
         self.lookup = dentries.lookup
         self.refresh = dentries.refresh
         self.doubt = dentries.doubt
-        self.children = dentries.children
+        self.pages = dentries.pages
         self.adopt = dentries.adopt
         self.create = entries.create
         self.make_directory = entries.make_directory

@@ -37,6 +37,16 @@ class ObjectInfo:
     is_appendable: bool = False
 
 
+class KeyMarker(str):
+    """A marker of our own making: the listing goes on after this key, which need not be there.
+
+    With a delimiter a common prefix that it begins with may be shown (again) or not. Only for
+    stores that have `Capabilities.key_markers`.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ListPage:
     """One page of a listing, ascending by key.
@@ -176,6 +186,10 @@ class Capabilities:
     max_key: int = 1024
     """UTF-8 bytes."""
     listing_is_ordered: bool = True
+    key_markers: bool = False
+    """A listing can begin after any key (`KeyMarker`), and costs what it shows."""
+    is_remote: bool = True
+    """Requests cross a network: one that says more is better than two that say less."""
     checksum: str | None = None
 
 

@@ -43,7 +43,12 @@ INLINE_BYTES = 1 << 20
 """Bytes in memory up to this many are copied without a thread: the hop would cost more."""
 
 DEFAULT_CAPABILITIES = Capabilities(
-    append=True, part_copy=True, move=True, conditional_write=True, batch_delete=1000
+    append=True,
+    part_copy=True,
+    move=True,
+    conditional_write=True,
+    batch_delete=1000,
+    key_markers=True,
 )
 
 

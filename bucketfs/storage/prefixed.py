@@ -10,6 +10,7 @@ from bucketfs.errors import ConfusedServer, NotSupported, StorageError
 from bucketfs.storage.interface import (
     Body,
     Capabilities,
+    KeyMarker,
     ListPage,
     ObjectAttributes,
     ObjectInfo,
@@ -51,7 +52,9 @@ class Prefixed:
     async def list_page(
         self, prefix: str, delimiter: str = "", marker: str | None = None, limit: int = 1000
     ) -> ListPage:
-        """Return one page. A marker is the inner store's own word for a place."""
+        """Return one page. A marker is a `KeyMarker`, or the inner store's own word for a place."""
+        if isinstance(marker, KeyMarker):
+            marker = KeyMarker(self._prefix + marker)
         with own_keys(self._own):
             page = await self._inner.list_page(self._prefix + prefix, delimiter, marker, limit)
             objects = [

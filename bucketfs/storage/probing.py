@@ -151,6 +151,18 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "a large directory is shown while it is listed",
         "a file and a directory of one name are told apart at the listing's end",
     ),
+    (
+        "listing from a key on",
+        "key_markers",
+        "find and its like list a tree from where they are, 1000 keys a request",
+        "find and its like list a tree from its top, or directory by directory",
+    ),
+    (
+        "over a network",
+        "is_remote",
+        "a name is looked up by a listing that brings what is in a small directory along",
+        "names are looked up, and directories listed, one by one",
+    ),
 )
 """Name, field of `Capabilities`, what a mount does where it is so, and where it is not."""
 

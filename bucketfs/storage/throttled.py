@@ -14,6 +14,9 @@ import trio
 from bucketfs.errors import Transient
 from bucketfs.storage.decorated import DecoratedStore
 from bucketfs.storage.interface import ObjectStore
+from bucketfs.transport.client import LOOKS
+
+__all__ = ["LOOKS", "Lane", "Throttled"]
 
 T = TypeVar("T")
 
@@ -70,16 +73,17 @@ class Lane:
 class Throttled(DecoratedStore):
     """An `ObjectStore` with at most `concurrency` reads and as many other requests in flight.
 
-    Two lanes: a read may wait for room in its sink, and the writes that make room must not wait
-    behind it.
+    Lanes of their own: a read may wait for room in its sink, and the writes that make room must not
+    wait behind it. Looks at objects, which carry nothing, may be `LOOKS` times as many.
     """
 
     def __init__(self, inner: ObjectStore, concurrency: int) -> None:
         super().__init__(inner)
         self.reads = Lane(concurrency)
+        self.looks = Lane(LOOKS * concurrency)
         self.others = Lane(concurrency)
+        self._lanes = {"read_range": self.reads, "stat": self.looks}
 
     async def around(self, operation: str, key: str | None, call: Callable[[], Awaitable[T]]) -> T:
         """Make the call when its lane has a place."""
-        lane = self.reads if operation == "read_range" else self.others
-        return await lane.carry(call)
+        return await self._lanes.get(operation, self.others).carry(call)

@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 WHAT_VERIFIES = "is the address right, and does REQUESTS_CA_BUNDLE name its authority?"
 """What a person may ask where a certificate cannot be verified."""
 
+LOOKS = 4
+"""HEADs at a time for each other request: a look costs a round trip and little else."""
+
 Sign = Callable[[Request], Mapping[str, str]]
 """Makes the headers of a request, in the worker thread (hashing a body takes milliseconds)."""
 
@@ -39,7 +42,8 @@ class HttpClient:
     """Sends requests from worker threads over connections that are kept.
 
     Two lanes of `concurrency` threads each: answers that go into a sink may block where memory is
-    short, and the requests that would free memory must not wait behind them.
+    short, and the requests that would free memory must not wait behind them. HEADs, which carry
+    nothing, have a lane of `LOOKS` times as many.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class HttpClient:
         self._verify = verify
         self._streams = Workers(concurrency, "stream")
         self._requests = Workers(concurrency, "request")
+        self._looks = Workers(LOOKS * concurrency, "look")
         self._session = requests.Session()
         self._session.trust_env = is_environment_trusted
-        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=2 * concurrency)
+        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=(2 + LOOKS) * concurrency)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._adapter = adapter
@@ -81,7 +86,9 @@ class HttpClient:
         Raises: Transient (no connection, no or a short answer), ConfusedServer (not HTTP, a bad
         certificate), and what the body, the intake, the sink or `sign` raise.
         """
-        workers = self._streams if request.intake is not None else self._requests
+        workers = self._looks if request.method == "HEAD" else self._requests
+        if request.intake is not None:
+            workers = self._streams
         return await workers.run(self._send, request, sign)
 
     async def aclose(self) -> None:
@@ -89,6 +96,7 @@ class HttpClient:
         await trio.to_thread.run_sync(self._session.close)
         self._streams.close()
         self._requests.close()
+        self._looks.close()
 
     def _send(self, request: Request, sign: Sign | None) -> Response:
         headers = {"User-Agent": self._agent}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bucketfs.storage.interface import ObjectStore
+from bucketfs.storage.interface import KeyMarker, ObjectStore
 from tests.contract.asking import put, put_many, walk
 
 NAMES = ["B", "a", "a!", "a-b/c", "a.txt", "a0", "b/c", "b/d", "b/d.txt", "b0", "é", "日本"]
@@ -48,6 +48,26 @@ async def test_a_prefix_need_not_end_with_a_slash(store: ObjectStore, root: str)
     assert await walk(store, f"{root}d/ab") == (["", "c/x"], [])
     assert await walk(store, f"{root}d/ab", "/") == ([""], ["c/"])
     assert await walk(store, f"{root}d", "/") == (["ab"], ["/"])
+
+
+@pytest.mark.parametrize("after", ["", "a", "a!", "a#", "a-b/", "a-b/c", "a.~", "b/c", "b/zz", "é"])
+async def test_a_listing_begins_after_any_key(store: ObjectStore, root: str, after: str) -> None:
+    if not store.capabilities.key_markers:
+        pytest.skip("markers are the store's own words")
+    await put_many(store, [root + name for name in NAMES])
+    expected = [name for name in sorted(NAMES, key=str.encode) if name.encode() > after.encode()]
+    page = await store.list_page(root, "", KeyMarker(root + after))
+    assert [info.key.removeprefix(root) for info in page.objects] == expected
+    page = await store.list_page(root, "/", KeyMarker(root + after))
+    assert [info.key.removeprefix(root) for info in page.objects] == [
+        name for name in expected if "/" not in name
+    ]
+    shown = {prefix.removeprefix(root) for prefix in page.prefixes}
+    # One that the marker begins with may be left out.
+    assert shown | {"a-b/", "b/"} == {"a-b/", "b/"}
+    assert {name[: name.find("/") + 1] for name in expected if "/" in name} - shown <= {
+        after[: after.find("/") + 1]
+    }
 
 
 async def test_a_listing_says_sizes_and_versions(store: ObjectStore, root: str) -> None:

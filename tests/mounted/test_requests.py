@@ -96,6 +96,16 @@ def cold_operations(top: Path) -> dict[str, Callable[[], object]]:
         "read 20 MiB": (top / "large").read_bytes,
         "ls of 1000": lambda: os.listdir(top / "thousand"),
         "ls -l of 10": lambda: list_long(top / "more"),
+        "find of 10 directories of 10 files": lambda: list(os.walk(top / "tree")),
+    }
+
+
+def listed_operations(top: Path) -> dict[str, Callable[[], object]]:
+    """Return operations in a directory of which this mount has done `ls`, and nothing else."""
+    return {
+        "stat of what is not there, after ls": lambda: (top / "more" / "absent").exists(),
+        "read 1 byte, after ls": (top / "more" / "f7").read_bytes,
+        "create an empty file, after ls": (top / "more" / "new").touch,
     }
 
 
@@ -104,6 +114,7 @@ async def seed(cloud: Counted) -> None:
     store = await open_store(cloud.url, cloud.store_options)
     sizes = {f"thousand/f{number:04}": 1 for number in range(1000)} | {"small": 1024}
     sizes |= {f"more/f{number}": 1 for number in range(10)}
+    sizes |= {f"tree/d{number // 10}/f{number % 10}": 1 for number in range(100)}
     async with trio.open_nursery() as nursery:
         for key, size in sizes.items():
             nursery.start_soon(store.write, key, BytesBody(bytes(size)), ObjectAttributes())
@@ -124,6 +135,14 @@ def measure(cloud: Counted, folder: Path) -> dict[str, list[str]]:
             cloud.url, folder, *options, environment=cloud.environment, name="cold"
         ) as mount:
             found[name] = cloud.count(cold_operations(mount.path)[name])
+    with mounted(cloud.url, folder, *options, environment=cloud.environment, name="cold") as mount:
+        # The first save of a mount also finds out what the server makes of conditions.
+        cloud.count(lambda: (mount.path / "more" / "first").touch())
+        cloud.count(lambda: os.listdir(mount.path / "more"))
+        for name, operation in listed_operations(mount.path).items():
+            found[name] = cloud.count(operation)
+        cloud.count(lambda: list_long(mount.path / "more"))
+        found["ls -l of 10 again"] = cloud.count(lambda: list_long(mount.path / "more"))
     return found
 
 

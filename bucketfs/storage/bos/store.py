@@ -66,6 +66,7 @@ CAPABILITIES = Capabilities(
     # The 2048 bytes of BOS count `x-bce-meta-` with each name; a dozen names are more than we have.
     max_metadata=2048 - 12 * len(NAMES.metadata_prefix),
     max_key=1023,
+    key_markers=True,
     checksum="crc32",
 )
 CONDITIONAL_CAPABILITIES = replace(CAPABILITIES, conditional_write=True)

@@ -40,7 +40,8 @@ from bucketfs.storage.interface import (
 from bucketfs.storage.ranges import check_range, checked_end, checked_version, range_headers
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
-from bucketfs.storage.s3.documents import parse_any, parse_listing
+from bucketfs.storage.s3.documents import parse_any
+from bucketfs.storage.s3.listing import parse_listing
 from bucketfs.storage.s3.pending import list_uploads
 from bucketfs.storage.unmovable import Unmovable
 from bucketfs.transport.client import HttpClient
@@ -55,6 +56,7 @@ _CAPABILITIES = Capabilities(
     max_object=10_000 * (5 << 30),
     min_part=1 << 20,
     max_key=MAX_KEY_BYTES,
+    key_markers=True,
     checksum="crc64ecma",
 )
 

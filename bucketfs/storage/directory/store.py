@@ -58,6 +58,8 @@ CAPABILITIES = Capabilities(
     max_copy=MAX_FILE,
     max_metadata=MAX_METADATA,
     max_key=MAX_KEY,
+    key_markers=True,
+    is_remote=False,
 )
 
 

@@ -91,6 +91,7 @@ class LibcloudStore:
             max_parts=MAX_PARTS,
             max_copy=self._traits.max_object,
             max_key=MAX_KEY,
+            is_remote=not self._traits.is_local,
         )
 
     async def check(self, prefix: str = "") -> None:

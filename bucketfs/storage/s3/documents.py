@@ -1,156 +1,18 @@
-"""The XML of S3: listings, results, errors; and the documents that are sent. Pure."""
+"""The XML of S3: results, errors, and the documents that are sent; pure. Listings: `listing`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import unquote, unquote_plus
+from collections.abc import Iterable
 from xml.etree.ElementTree import ParseError
-from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from defusedxml.common import DefusedXmlException, DTDForbidden
+from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from bucketfs.errors import ConfusedServer
-from bucketfs.storage.headers import iso_ns, version_of
-from bucketfs.storage.interface import ListPage, ObjectInfo, Part
-from bucketfs.storage.key_order import key_bytes
-
-_CONTROLS = {code: chr(0xFDD0 + code) for code in range(0x20) if code not in (9, 10, 13)}
-"""Characters that XML cannot carry -> noncharacters of Unicode, which it can and no key has."""
-
-_CONTROLS_BACK = {ord(stand_in): chr(code) for code, stand_in in _CONTROLS.items()}
-_CONTROL = re.compile(rb"&#(?:x0*([01]?[0-9a-fA-F])|0*([12]?[0-9]|3[01]));|[\x00-\x1f]")
+from bucketfs.storage.interface import Part
 
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-
-
-def parse_listing(text: bytes, *, has_tokens: bool = True) -> ListPage:
-    """Return the page that a ListObjectsV2 answer holds. Raises: ConfusedServer.
-
-    `has_tokens` False: it is of ListObjects, version 1, as COS answers: the next marker is a name
-    (the last one on the page where it is left out), and a plus in a name is a plus.
-    Expat with callbacks: 1000 entries in a few ms, where a tree of elements costs five times that.
-    """
-    try:
-        found = _parsed(text, _Listing(has_tokens))
-    except expat.ExpatError as exc:
-        # radosgw does not encode the prefix that it repeats, nor the token for the next page.
-        legal = _with_stand_ins(text)
-        if legal == text:
-            raise ConfusedServer("the listing is not XML") from exc
-        try:
-            found = _parsed(legal, _Listing(has_tokens, _CONTROLS_BACK))
-        except expat.ExpatError:
-            raise ConfusedServer("the listing is not XML") from exc
-    return found.page()
-
-
-def _parsed(text: bytes, found: _Listing) -> _Listing:
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = _forbid_doctype
-    parser.StartElementHandler = found.start
-    parser.CharacterDataHandler = found.text.append
-    parser.EndElementHandler = found.end
-    try:
-        parser.Parse(text, True)
-    except DefusedXmlException as exc:
-        raise ConfusedServer("the listing is not XML") from exc
-    return found
-
-
-def _with_stand_ins(text: bytes) -> bytes:
-    """Return a document with the control characters that make it no XML as `_CONTROLS` has them."""
-
-    def stand_in(match: re.Match[bytes]) -> bytes:
-        hexadecimal, decimal = match.groups()
-        code = int(hexadecimal, 16) if hexadecimal else int(decimal or match[0][0])
-        return _CONTROLS[code].encode() if code in _CONTROLS else match[0]
-
-    return _CONTROL.sub(stand_in, text)
-
-
-class _Listing:
-    """Collects the fields of a listing while expat reads it."""
-
-    def __init__(self, has_tokens: bool, stand_ins: Mapping[int, str] | None = None) -> None:
-        self.text: list[str] = []
-        self._stand_ins = stand_ins
-        self._has_tokens = has_tokens
-        self._unquote = unquote_plus if has_tokens else unquote
-        self._root: str | None = None
-        self._top: dict[str, str] = {}
-        self._fields = self._top
-        self._objects: list[dict[str, str]] = []
-        self._prefixes: list[dict[str, str]] = []
-
-    def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Begin an element."""
-        self.text.clear()
-        if self._root is None:
-            self._root = name
-        if name in ("Contents", "CommonPrefixes"):
-            self._fields = {}
-
-    def end(self, name: str) -> None:
-        """End an element: an item, or a field of the item or page around it."""
-        if name == "Contents":
-            self._objects.append(self._fields)
-            self._fields = self._top
-        elif name == "CommonPrefixes":
-            self._prefixes.append(self._fields)
-            self._fields = self._top
-        else:
-            text = "".join(self.text)
-            self._fields[name] = text.translate(self._stand_ins) if self._stand_ins else text
-        self.text.clear()
-
-    def page(self) -> ListPage:
-        """Return what was collected. Raises: ConfusedServer."""
-        if self._root != "ListBucketResult":
-            raise ConfusedServer(f"a listing was expected, {self._root} came")
-        try:
-            objects = [self._listed(fields) for fields in self._objects]
-            prefixes = [self._decoded(fields["Prefix"]) for fields in self._prefixes]
-        except (KeyError, ValueError) as exc:
-            raise ConfusedServer("an entry of the listing is incomplete") from exc
-        return ListPage(objects, prefixes, self._next_marker(objects, prefixes))
-
-    def _next_marker(self, objects: Sequence[ObjectInfo], prefixes: Sequence[str]) -> str | None:
-        if self._top.get("IsTruncated", "").lower() != "true":
-            return None
-        if self._has_tokens:
-            marker = self._top.get("NextContinuationToken", "")
-        else:
-            marker = self._decoded(self._top.get("NextMarker", "")) or max(
-                [*(info.key for info in objects[-1:]), *prefixes[-1:]], key=key_bytes, default=""
-            )
-        if not marker:
-            raise ConfusedServer("the listing goes on, but does not say where")
-        return marker
-
-    def _listed(self, fields: Mapping[str, str]) -> ObjectInfo:
-        size = int(fields["Size"])
-        modified_ns = iso_ns(fields.get("LastModified", ""))
-        return ObjectInfo(
-            self._decoded(fields["Key"]),
-            size,
-            version_of(fields.get("ETag"), modified_ns, size),
-            modified_ns,
-            storage_class=fields.get("StorageClass") or None,
-        )
-
-    def _decoded(self, text: str) -> str:
-        if self._top.get("EncodingType") != "url":
-            return text
-        # Amazon writes a space as "+", others as "%20"; all but COS write a plus as "%2B".
-        return self._unquote(text, "utf-8", "surrogateescape")
-
-
-def _forbid_doctype(name: str, system: str | None, public: str | None, _: bool) -> None:
-    raise DTDForbidden(name, system, public)
 
 
 def parse_fields(text: bytes, root: str) -> dict[str, str]:

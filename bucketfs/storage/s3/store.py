@@ -22,6 +22,7 @@ from bucketfs.storage.interface import (
     Body,
     BytesBody,
     Capabilities,
+    KeyMarker,
     ListPage,
     ObjectAttributes,
     ObjectInfo,
@@ -37,7 +38,7 @@ from bucketfs.storage.s3.appending import Appender
 from bucketfs.storage.s3.calls import Calls, Payload
 from bucketfs.storage.s3.copying import Copier
 from bucketfs.storage.s3.deleting import BATCH_KEYS, Deleter
-from bucketfs.storage.s3.documents import parse_listing
+from bucketfs.storage.s3.listing import parse_listing
 from bucketfs.storage.s3.pending import list_uploads
 from bucketfs.storage.s3.preconditions import Guard
 from bucketfs.storage.s3.upload import S3Upload, begin_upload
@@ -80,6 +81,7 @@ class S3Store(Unmovable):
             part_copy=True,
             conditional_write=address.is_service,
             batch_delete=BATCH_KEYS,
+            key_markers=True,
             checksum="md5",
         )
         self._copier = Copier(self._calls, self._guard, bucket, self._capabilities.max_copy)
@@ -240,7 +242,11 @@ class S3Store(Unmovable):
             ("list-type", "2"),
             ("encoding-type", "url"),
             ("max-keys", str(min(limit, _LIST_LIMIT))),
-            *page_query(prefix, delimiter, ("continuation-token", marker)),
+            *page_query(prefix, delimiter, (_marker_name(marker), marker)),
         ]
         response = await self._calls.send("GET", operation, None, query=query)
         return parse_listing(response.body)
+
+
+def _marker_name(marker: str | None) -> str:
+    return "start-after" if isinstance(marker, KeyMarker) else "continuation-token"

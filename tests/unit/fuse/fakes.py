@@ -84,6 +84,7 @@ class FakeTree:
         self.nodes: dict[int, Node] = {1: self.root}
         self.listed: Sequence[tuple[bytes, Node | None]] = ()
         self.listings = 0
+        self.page = 1000
         self.saved: list[str] = []
         self.save_error: Exception | None = None
         self.list_error: Exception | None = None
@@ -133,13 +134,16 @@ class FakeTree:
         nodes = self.nodes.values()
         return [node for node in nodes if node.is_dirty or node.waits_for_delete]
 
-    async def children(self, directory: Node) -> AsyncIterator[Child]:
+    async def pages(self, directory: Node) -> AsyncIterator[list[Child]]:
         self.listings += 1
+        if self.list_error is not None:
+            raise self.list_error
+        children = []
         for index, (name, node) in enumerate(self.listed):
-            if self.list_error is not None and index == 2:
-                raise self.list_error
-            inode = node.inode if node is not None else 1000 + index
-            yield Child(name, node, False, stat.S_IFREG, inode, None, 0)
+            inode = node.inode if node is not None else Inode(1000 + index)
+            children.append(Child(name, node, False, stat.S_IFREG, inode, None, 0))
+        for start in range(0, len(children), self.page):
+            yield children[start : start + self.page]
 
     def adopt(self, directory: Node, child: Child) -> Node | None:
         if child.node is not None:

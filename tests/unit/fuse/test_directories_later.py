@@ -45,7 +45,7 @@ async def save_all(life: Life) -> None:
 
 
 async def names_in(life: Life, directory: Node) -> list[bytes]:
-    return [child.name async for child in life.tree.children(directory)]
+    return [child.name async for page in life.tree.pages(directory) for child in page]
 
 
 async def test_a_new_directory_costs_no_request_and_is_there(

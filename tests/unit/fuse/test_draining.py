@@ -58,9 +58,8 @@ async def test_everything_is_saved(tree: FakeTree, drainer: Drainer) -> None:
 
 
 async def test_one_file_is_saved(tree: FakeTree, drainer: Drainer) -> None:
-    tree.root.children = {
-        name: _add_unsaved(tree, inode, name) for inode, name in ((2, "a"), (3, "b"))
-    }
+    for inode, name in ((2, "a"), (3, "b")):
+        tree.root.children[name] = _add_unsaved(tree, inode, name)
     assert drainer.left(["b"]) == (1, 3)
     assert await drainer.save_all(["b"]) == []
     assert tree.saved == ["b"]

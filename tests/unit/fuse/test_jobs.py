@@ -20,6 +20,7 @@ from bucketfs.namespace import jobs, removal
 from bucketfs.namespace.replaying import Outcome
 from bucketfs.pagecache.journal import Journal
 from bucketfs.storage.memory import DEFAULT_CAPABILITIES
+from tests.unit.namespace.trees import listed
 
 from .lives import ME, Killed, Life, MortalStore, live
 
@@ -397,7 +398,7 @@ async def test_remains_of_a_rename_are_cleared_in_the_background(
         with trio.move_on_after(RETRY_INTERVAL_S * 3.5):
             await life.jobs.retry_for_ever(life.tree.replay)
         assert await store.contents() == below("x/")
-        assert [child.name async for child in life.tree.children(life.root)] == [b"x"]
+        assert [child.name for child in await listed(life.tree, life.root)] == [b"x"]
         assert life.jobs.left == ()
     assert Journal.read(tmp_path).jobs == ()
 

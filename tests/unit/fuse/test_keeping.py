@@ -25,6 +25,7 @@ from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.spill import SpillFile
 from bucketfs.storage.interface import BytesBody, MemorySink, ObjectAttributes
 from bucketfs.storage.memory import MemoryStore
+from tests.unit.namespace.trees import listed
 
 ME = Caller(0, 0)
 DEFAULTS = Defaults(0, 0)
@@ -173,7 +174,7 @@ async def test_renames_removals_and_attributes_of_kept_files_survive(
     first.die()
     second = await live(store, tmp_path, nursery)
     root = second.tree.root
-    names = {os.fsdecode(child.name): child async for child in second.tree.children(root)}
+    names = {os.fsdecode(child.name): child for child in await listed(second.tree, root)}
     assert sorted(names) == ["b", "d", "e", "y"]
     assert await second.read(await second.tree.lookup(root, b"b")) == b"a"
     assert (await second.tree.lookup(root, b"d")).attributes.mode & 0o777 == 0o600
@@ -394,7 +395,7 @@ async def test_with_write_back_objects_are_deleted_later_but_names_at_once(
     await life.tree.unlink(directory, b"a")
     await life.tree.unlink(directory, b"b")
     assert await keys_of(store) == ["d/", "d/a", "d/b", "d/c"]
-    assert [child.name async for child in life.tree.children(directory)] == [b"c"]
+    assert [child.name for child in await listed(life.tree, directory)] == [b"c"]
     with pytest.raises(EntryNotFound):
         await life.tree.lookup(directory, b"a")
     # A new file of the name takes the place of the old object.

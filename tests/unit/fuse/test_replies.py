@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 
 import trio
 
-from bucketfs.fuse.replies import entry_attributes, file_system, name_only
+from bucketfs.fuse.replies import entry_attributes, file_system
 
 from .fakes import FakeContent, FakeTree
 
@@ -62,13 +61,6 @@ async def test_times_before_1970(autojump_clock: trio.testing.MockClock) -> None
     node = FakeTree().add(7, "f")
     node.attributes.mtime_ns = -1
     assert entry_attributes(node, 5).st_mtime_ns == -1
-
-
-def test_a_name_only_has_a_type_and_an_impossible_size() -> None:
-    entry = name_only(1 << 62, stat.S_IFDIR)
-    assert stat.S_ISDIR(entry.st_mode)
-    assert entry.st_ino == 1 << 62
-    assert entry.st_size == -1
 
 
 def test_the_file_system_is_never_full() -> None:

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from bucketfs.namespace.ahead import Walk
 
 
-def test_a_walk_is_recognised_at_its_third_step_and_its_window_doubles() -> None:
+def test_a_walk_is_recognised_at_its_third_step_and_its_window_grows() -> None:
     walk = Walk()
     assert [walk.advance(position, 64) for position in range(3)] == [
         range(0),
         range(0),
-        range(3, 7),
+        range(3, 11),
     ]
-    assert walk.advance(3, 64) == range(0)
-    assert walk.advance(4, 64) == range(7, 13)
+    assert [walk.advance(position, 64) for position in range(3, 6)] == [range(0)] * 3
+    assert walk.advance(6, 64) == range(11, 39)
 
 
 def test_a_long_walk_proves_every_position_once_and_stays_within_the_window() -> None:

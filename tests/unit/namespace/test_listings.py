@@ -159,6 +159,18 @@ def test_changes_are_kept_as_long_as_an_older_request_is_under_way(steps: list[i
         assert not changes._changes
 
 
+def test_a_shared_request_is_under_way_until_its_last_sharer_ends_it() -> None:
+    changes: LocalChanges[str] = LocalChanges()
+    moment = changes.begin()
+    changes.share(moment, 2)
+    changes.changed("p/", "n", "mine")
+    for _ in range(3):
+        assert changes.since(moment, "p/", "n") is not None
+        changes.end(moment)
+    assert changes.since(moment, "p/", "n") is None
+    assert not changes._changes
+
+
 def test_hidden_names_come_back_by_a_change() -> None:
     changes: LocalChanges[str] = LocalChanges()
     changes.hide("p/", "n")

@@ -8,7 +8,8 @@ import pytest
 
 from bucketfs.errors import StaleHandle
 from bucketfs.namespace.attributes import Attributes
-from bucketfs.namespace.nodes import Inodes, Node, key_of, prefix_of
+from bucketfs.namespace.inodes import Inodes
+from bucketfs.namespace.nodes import Node, key_of, prefix_of
 
 
 def attributes(mode: int) -> Attributes:

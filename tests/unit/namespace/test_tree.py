@@ -23,7 +23,7 @@ from bucketfs.errors import (
 from bucketfs.namespace.nodes import Caller, key_of
 from bucketfs.namespace.removal import FETCH_LIMIT_BYTES
 
-from .trees import CALLER, World, make_world, mode_of
+from .trees import CALLER, World, listed, make_world, mode_of
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_what_is_doubted_is_asked_for_again_within_the_ttl(nursery: trio.N
     world = make_world(nursery, ttl_s=1000)
     await world.others_put("f", b"old")
     await world.others_put("g", b"same")
-    nodes = {child.name: child async for child in world.tree.children(world.root)}
+    nodes = {child.name: child for child in await listed(world.tree, world.root)}
     assert len(nodes) == 2
     old, other = await world.lookup(b"f"), await world.lookup(b"g")
     await world.others_put("f", b"new!")
@@ -340,7 +340,7 @@ async def test_listed_children_are_adopted_unless_the_directory_changed(
     world = make_world(nursery, ttl_s=60)
     await world.file(world.root, b"a")
     await world.file(world.root, b"b")
-    children = [child async for child in world.tree.children(world.root)]
+    children = await listed(world.tree, world.root)
     known = world.tree.adopt(world.root, children[0])
     assert known is not None
     assert known.name == "a"
@@ -351,10 +351,10 @@ async def test_listed_children_are_adopted_unless_the_directory_changed(
 async def test_small_files_of_the_root_are_of_unknown_type_until_proved(world: World) -> None:
     await world.others_put("may-be-a-symlink")
     await world.others_put("d/f")
-    kinds = {child.name: child.kind_mode async for child in world.tree.children(world.root)}
+    kinds = {child.name: child.kind_mode for child in await listed(world.tree, world.root)}
     assert kinds == {b"may-be-a-symlink": 0, b"d": stat.S_IFDIR}
     directory = await world.lookup(b"d")
-    assert [child.kind_mode async for child in world.tree.children(directory)] == [stat.S_IFREG]
+    assert [child.kind_mode for child in await listed(world.tree, directory)] == [stat.S_IFREG]
 
 
 async def test_forgetting_gives_lookups_back(world: World) -> None:

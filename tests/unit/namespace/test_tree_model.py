@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bucketfs.errors import (
@@ -234,3 +234,14 @@ def test_a_tree_behaves_like_a_dict(
     operations: list[tuple[object, ...]], ttl_s: float, is_native: bool
 ) -> None:
     trio.run(partial(run, operations, ttl_s=ttl_s, is_native=is_native))
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(operations=st.lists(OPERATIONS, max_size=25), ttl_s=st.sampled_from((0.0, 60.0)))
+def test_so_it_does_while_nodes_are_dormant_whenever_they_may(
+    operations: list[tuple[object, ...]], ttl_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bucketfs.namespace.inodes.AWAKE", 1)
+    trio.run(partial(run, operations, ttl_s=ttl_s, is_native=False))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from bucketfs.namespace.attributes import Defaults
+from bucketfs.namespace.dentries import Child
 from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.nodes import Caller, Node
 from bucketfs.namespace.tree import Tree
@@ -28,6 +29,11 @@ CALLER = Caller(1000, 1000)
 ROOT = Caller(0, 0)
 DEFAULTS = Defaults(1000, 1000)
 NO_MOVE = replace(DEFAULT_CAPABILITIES, move=False)
+
+
+async def listed(tree: Tree, directory: Node) -> list[Child]:
+    """Return what a directory shows, in its order."""
+    return [child async for page in tree.pages(directory) for child in page]
 
 
 class NotingStore(MemoryStore):
@@ -229,7 +235,7 @@ class World:
 
     async def names(self, directory: Node) -> list[bytes]:
         """List a directory, in order."""
-        return sorted([child.name async for child in self.tree.children(directory)])
+        return sorted([child.name for child in await listed(self.tree, directory)])
 
     async def lookup(self, *path: bytes) -> Node:
         """Walk down from the root."""

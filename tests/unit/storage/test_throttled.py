@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from bucketfs.errors import Transient
 from bucketfs.storage.interface import BytesBody, ObjectAttributes
 from bucketfs.storage.memory import MemoryStore
-from bucketfs.storage.throttled import Lane, Throttled
+from bucketfs.storage.throttled import LOOKS, Lane, Throttled
 from tests.unit.storage.failing import Failing
 
 
@@ -64,7 +64,23 @@ async def test_other_failures_do_not_slow_down(autojump_clock: MockClock) -> Non
     failing.plan("stat")
     with pytest.raises(Transient):
         await store.stat("a")
-    assert store.others.width == 4
+    assert store.looks.width == 4 * LOOKS
+
+
+async def test_looks_have_a_wider_lane(autojump_clock: MockClock) -> None:
+    store = Throttled(MemoryStore(), 2)
+    await store.write("a", BytesBody(b"x"), ObjectAttributes())
+    held = trio.Event()
+    async with trio.open_nursery() as nursery:
+        for lane in (store.reads, store.others):
+            for _ in range(2):
+                nursery.start_soon(lane.carry, held.wait)
+        for _ in range(2 * LOOKS - 1):
+            nursery.start_soon(store.looks.carry, held.wait)
+        await trio.sleep(1)
+        with trio.fail_after(5):
+            await store.stat("a")
+        held.set()
 
 
 async def test_reads_that_wait_do_not_stop_writes(autojump_clock: MockClock) -> None:

@@ -13,8 +13,8 @@ from bucketfs.storage.s3.documents import (
     parse_any,
     parse_fields,
     parse_items,
-    parse_listing,
 )
+from bucketfs.storage.s3.listing import parse_listing
 
 BOMB = (
     b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><ListBucketResult>&b;</ListBucketResult>'
