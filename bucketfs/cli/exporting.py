@@ -74,10 +74,14 @@ class _Copy:
 
 
 class Exporter:
-    """Writes kept files of `folder` below `target`; `whole` counts those that are complete."""
+    """Writes kept files of `folder` below `target`; `whole` counts those that are complete.
+
+    `folders` counts the directories that were kept for themselves.
+    """
 
     def __init__(self, folder: Path, target: Path, fetching: Fetching | None) -> None:
         self.whole = 0
+        self.folders = 0
         self._folder = folder
         self._target = target
         self._fetching = fetching
@@ -185,6 +189,8 @@ class Exporter:
             self._complain(
                 record, f"{lacking} bytes that only the bucket has are holes: {spans}{more}"
             )
+        elif is_folder:
+            self.folders += 1
         else:
             self.whole += 1
 

@@ -75,7 +75,10 @@ def export(
         complaints = exporter.export(contents.files)
     for line in complaints:
         typer.echo(f"bucketfs: not whole: {printable(line)}", err=True)
-    typer.echo(f"{counted(exporter.whole, 'file')} exported to {target}")
+    what = counted(exporter.whole, "file")
+    if exporter.folders:
+        what += f" and {counted(exporter.folders, 'folder')}"
+    typer.echo(f"{what} exported to {target}")
     if complaints:
         hint = "" if fetching else "; --fetch gets what only the bucket has from there"
         typer.echo(

@@ -27,6 +27,10 @@ MAX_PROOFS = 200_000
 MAX_PARKED_BYTES = 8 << 20
 _PARKED_OVERHEAD_BYTES = 512
 
+BELIEVED_S = 60
+"""How long without asking: what this mount stored itself, and all where no listing shows that
+metadata changed."""
+
 _S = 1_000_000_000
 _SETTLED_AFTER_S = 2
 """Last-Modified has seconds: what was changed less than this ago may change again within the same
@@ -35,11 +39,15 @@ second, and only look the same."""
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the server said of one object. `info` None: a directory without a marker."""
+    """What the server said of one object. `info` None: a directory without a marker.
+
+    `until_ns` (since 1970; 0: always): not to be recalled for listings after that.
+    """
 
     info: ObjectInfo | None
     attributes: Attributes
     data: bytes | None = None
+    until_ns: int = 0
 
 
 class Prover:
@@ -58,6 +66,7 @@ class Prover:
     ) -> None:
         self.ahead = Pace(concurrency, concurrency * LOOKS)
         self._store = store
+        self._shows_changes = store.capabilities.lists_metadata_changes
         self._defaults = defaults
         self._wall_clock_ns = wall_clock_ns
         self._implicit = implicit_directory(defaults, wall_clock_ns())
@@ -113,17 +122,20 @@ class Prover:
             # Listings may show fractions of a second that HEAD does not.
             and known.modified_ns // _S == info.modified_ns // _S
         )
+        if proof.until_ns and proof.until_ns < self._wall_clock_ns():
+            return None
         return proof if is_same else None
 
     def believe(self, info: ObjectInfo, attributes: Attributes) -> None:
-        """Take what this mount itself stored as proved, without asking.
+        """Take what this mount itself stored as proved for a minute, without asking.
 
-        Also where it was stored this very second: a change of attributes alone that others make
-        within the same second would go unseen, but else every file that this mount wrote would be
-        asked for once more when its listing is renewed.
+        Also where it was stored this very second: else every file that this mount wrote would be
+        asked for once more when its listing is renewed. A change of attributes alone that others
+        make within that second goes unseen for so long.
         """
         self._parked.pop(info.key, None)
-        self._proofs[info.key] = Proof(info, attributes)
+        until_ns = self._wall_clock_ns() + BELIEVED_S * _S
+        self._proofs[info.key] = Proof(info, attributes, until_ns=until_ns)
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
@@ -141,7 +153,8 @@ class Prover:
         return data if version == info.version else None
 
     def _prove(self, info: ObjectInfo, *, is_directory: bool) -> Proof:
-        proof = Proof(info, from_metadata(info, self._defaults, is_directory))
+        until_ns = 0 if self._shows_changes else self._wall_clock_ns() + BELIEVED_S * _S
+        proof = Proof(info, from_metadata(info, self._defaults, is_directory), until_ns=until_ns)
         age_ns = self._wall_clock_ns() - info.modified_ns // _S * _S
         if age_ns >= (_SETTLED_AFTER_S + 1) * _S:
             self._proofs[info.key] = proof

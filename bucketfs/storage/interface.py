@@ -160,6 +160,8 @@ class Capabilities:
     copy_replaces_metadata: bool = True
     keeps_metadata: bool = True
     """What is written beside an object's bytes comes back with it."""
+    lists_metadata_changes: bool = True
+    """Who changes metadata alone changes version or Last-Modified, to the second, as well."""
     server_copy: bool = True
     """`copy` stays with the store; else the bytes come here and are sent again."""
     ranged_read: bool = True

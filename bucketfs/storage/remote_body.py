@@ -15,8 +15,8 @@ _PIECE_BYTES = 4 << 20
 class RemoteBody:
     """A range of one version of an object; each piece is read from `store` when it is sent.
 
-    To be iterated in a thread of trio's only (as every body is). Iterating raises what reading
-    raises: ObjectChanged where the object is another one by now.
+    Made in the trio thread and iterated in another one (as every body is). Iterating raises what
+    reading raises: ObjectChanged where the object is another one by now.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class RemoteBody:
         self._info = info
         self._start = start
         self._length = info.size - start if length is None else length
+        self._token = trio.lowlevel.current_trio_token()
 
     @property
     def size(self) -> int:
@@ -36,7 +37,9 @@ class RemoteBody:
         """Yield the bytes in order, reading each piece in the trio thread."""
         stop = self._start + self._length
         for start in range(self._start, stop, _PIECE_BYTES):
-            yield trio.from_thread.run(self._read, start, min(_PIECE_BYTES, stop - start))
+            length = min(_PIECE_BYTES, stop - start)
+            # The thread may be any: one of `workers` is not known to trio.
+            yield trio.from_thread.run(self._read, start, length, trio_token=self._token)
 
     async def _read(self, start: int, length: int) -> memoryview:
         buffer = bytearray(length)

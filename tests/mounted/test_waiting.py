@@ -346,7 +346,7 @@ def test_recover_exports_what_a_killed_mount_had_acknowledged(world: World, tmp_
     command = ("recover", world.cache, "--export", exported, "--fetch", "-o", options)
     done = bucketfs(*command, **keys)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert done.stdout == f"3 files exported to {exported}\n"
+    assert done.stdout == f"3 files and 1 folder exported to {exported}\n"
     assert (exported / "d" / "small").read_bytes() == b"small"
     assert (exported / "large").read_bytes() == large
     assert (exported / "large").stat().st_mode & 0o777 == 0o640

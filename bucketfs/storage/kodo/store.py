@@ -53,6 +53,7 @@ _RESTORED = 2
 
 _CAPABILITIES = Capabilities(
     move=True,
+    lists_metadata_changes=False,  # chgm leaves hash and putTime as they are
     batch_delete=BATCH_KEYS,
     # The largest file of 10,000 parts of 8 MiB growing to 1 GiB. Kodo takes 10 TB, but only of
     # parts that are large from the first on, which would not stream.
