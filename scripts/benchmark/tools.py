@@ -37,9 +37,10 @@ class Tool:
         self.mnt.mkdir(parents=True, exist_ok=True)
         self.s3.create_bucket(Bucket=self.bucket)
 
-    def mount(self) -> None:
-        """Mount with cold caches: the tool's own and the kernel's."""
-        shutil.rmtree(self.cache, ignore_errors=True)
+    def mount(self, *, keeps_cache: bool = False) -> None:
+        """Mount with cold caches: the kernel's, and the tool's own but where `keeps_cache`."""
+        if not keeps_cache:
+            shutil.rmtree(self.cache, ignore_errors=True)
         subprocess.run(["sync"], check=True)
         if os.geteuid() == 0:
             Path("/proc/sys/vm/drop_caches").write_text("3")
