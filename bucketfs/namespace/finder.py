@@ -30,6 +30,7 @@ from bucketfs.namespace.liststream import ListStream
 from bucketfs.namespace.masking import LocalChanges
 from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.questions import Answer, Questions
+from bucketfs.namespace.remembered import Remembered
 from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
 from bucketfs.storage.throttled import LOOKS
@@ -62,7 +63,7 @@ class Finder:
 
     Prefixes are "" for the root and "d/" for directory d in it; names are as shown (`keys`). All
     methods may run concurrently, in one trio thread. `nursery` runs requests that are shared; it
-    must outlive every call.
+    must outlive every call. `remembered`: attributes that earlier mounts were told.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class Finder:
         concurrency: int = 16,
         nursery: trio.Nursery,
         wall_clock_ns: Callable[[], int] = time.time_ns,
+        remembered: Remembered | None = None,
     ) -> None:
         self._store = store
         self._ttl_s = ttl_s
         self._changes: LocalChanges[Entry] = LocalChanges()
         self._listings = Listings(MAX_ENTRIES)
-        self._prover = Prover(store, defaults, concurrency, wall_clock_ns)
+        self._prover = Prover(store, defaults, concurrency, wall_clock_ns, remembered)
         flights = Flights(nursery)
         self._sweeps = Sweeps(store, self._changes, self._listings, flights, ttl_s=ttl_s)
         self._questions = Questions(

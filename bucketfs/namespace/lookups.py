@@ -68,6 +68,7 @@ class Lookups:
             directory = await self._directory(prefix)
         if file is None:
             return None, directory
+        await self._prover.recollect([key])
         try:
             return self._prover.recall(file) or await prove_file(file), directory
         except ObjectNotFound:
@@ -123,6 +124,7 @@ class Lookups:
         """Return the proof of a directory from what a listing shows of its marker."""
         if marker is None:
             return self._prover.without_marker()
+        await self._prover.recollect([prefix])
         return self._prover.recall(marker) or await self._prover.ask_marker(prefix)
 
     def _plant(

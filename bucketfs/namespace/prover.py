@@ -1,13 +1,13 @@
 """Proofs of attributes: what HEAD or a small GET said, kept for as long as the object is the same.
 
 LIST shows neither mode nor owner nor times. Once asked, they are known for that key, version and
-Last-Modified, however often the listing is renewed.
+Last-Modified, however often the listing is renewed, and from one mount to the next (`remembered`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -19,7 +19,10 @@ from bucketfs.namespace.attributes import (
     from_metadata,
     implicit_directory,
 )
+from bucketfs.namespace.attributes_file import Told
+from bucketfs.namespace.listpage import Line
 from bucketfs.namespace.pace import Pace
+from bucketfs.namespace.remembered import Remembered
 from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore, Version
 from bucketfs.storage.throttled import LOOKS
 
@@ -35,11 +38,15 @@ second, and only look the same."""
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the server said of one object. `info` None: a directory without a marker."""
+    """What the server said of one object. `info` None: a directory without a marker.
+
+    `is_remembered`: to an earlier mount, perhaps.
+    """
 
     info: ObjectInfo | None
     attributes: Attributes
     data: bytes | None = None
+    is_remembered: bool = False
 
 
 class Prover:
@@ -55,7 +62,9 @@ class Prover:
         defaults: Defaults,
         concurrency: int,
         wall_clock_ns: Callable[[], int] = time.time_ns,
+        remembered: Remembered | None = None,
     ) -> None:
+        self._remembered = remembered or Remembered(None)
         self.ahead = Pace(concurrency, concurrency * LOOKS)
         self._store = store
         self._defaults = defaults
@@ -90,6 +99,8 @@ class Prover:
         try:
             info = await self._store.stat(prefix)
         except ObjectNotFound:
+            self.forget(prefix)
+            self._remembered.note(prefix)
             return self.without_marker()
         return self._prove(info, is_directory=True)
 
@@ -100,6 +111,22 @@ class Prover:
     def guess(self, info: ObjectInfo) -> Proof:
         """Return what a listing alone says of a file."""
         return Proof(info, from_metadata(info, self._defaults, is_directory=False))
+
+    async def recollect_page(self, prefix: str, lines: Iterable[Line]) -> None:
+        """Have what is remembered of a page of the listing of `prefix` ready for `recall`."""
+        if self._remembered.has_any:
+            await self.recollect([prefix, *filter(None, map(_unproved, lines))])
+
+    async def recollect(self, keys: Iterable[str]) -> None:
+        """Have what is remembered of `keys` on disk ready for `recall`, all in one query."""
+        if not self._remembered.has_any:
+            return
+        wanted = [key for key in keys if key not in self._proofs]
+        if not wanted:
+            return
+        for key, proof in await self._remembered.load(wanted, self._remember):
+            # What was learned meanwhile is newer.
+            self._proofs.setdefault(key, proof)
 
     def recall(self, info: ObjectInfo) -> Proof | None:
         """Return the proof of an object that a listing shows, if it is the same object still."""
@@ -124,11 +151,14 @@ class Prover:
         """
         self._parked.pop(info.key, None)
         self._proofs[info.key] = Proof(info, attributes)
+        if info.metadata is not None:
+            self._remembered.note(info)
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
         self._proofs.pop(key, None)
         self._parked.pop(key, None)
+        self._remembered.drop(key)
 
     def park(self, info: ObjectInfo, data: bytes) -> None:
         """Keep fetched bytes until somebody looks the file up."""
@@ -145,9 +175,24 @@ class Prover:
         age_ns = self._wall_clock_ns() - info.modified_ns // _S * _S
         if age_ns >= (_SETTLED_AFTER_S + 1) * _S:
             self._proofs[info.key] = proof
+            self._remembered.note(info)
         else:
             self._proofs.pop(info.key, None)
+            self._remembered.drop(info.key)
         return proof
+
+    def _remember(self, told: Told) -> tuple[str, Proof]:
+        if isinstance(told, str):
+            return told, Proof(None, self._implicit, is_remembered=True)
+        attributes = from_metadata(told, self._defaults, told.key.endswith("/"))
+        return told.key, Proof(told, attributes, is_remembered=True)
+
+
+def _unproved(line: Line) -> str:
+    """Return the key whose attributes a line of a listing leaves open, "" if there is none."""
+    if line.info is not None:
+        return line.info.key if line.info.metadata is None else ""
+    return "" if line.is_implicit else line.prefix
 
 
 def _parked_size(parked: tuple[Version, bytes]) -> int:

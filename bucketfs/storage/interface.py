@@ -190,6 +190,8 @@ class Capabilities:
     """A listing can begin after any key (`KeyMarker`), and costs what it shows."""
     is_remote: bool = True
     """Requests cross a network: one that says more is better than two that say less."""
+    dates_metadata: bool = True
+    """A change of metadata alone changes Last-Modified, so that listings tell of it."""
     checksum: str | None = None
 
 

@@ -64,6 +64,7 @@ _CAPABILITIES = Capabilities(
     # What does not fit Kodo's alphabet grows by a third: 1024 bytes then still suffice.
     max_metadata=720,
     max_key=MAX_KEY_BYTES,
+    dates_metadata=False,  # putTime is that of the upload
     checksum="qetag",
 )
 
