@@ -6,6 +6,7 @@ shown only for objects that a listing shows unchanged (`prover`).
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import logging
@@ -13,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bucketfs.storage.interface import ObjectInfo, Version
 
@@ -51,8 +52,16 @@ _DROP = """DELETE FROM objects WHERE number IN
 _SPOILT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 """Results that say that the file is not what it should be; a table may be missing."""
 
-Told = ObjectInfo | str
-"""An object with its metadata; or the key of a marker that was not there, which is a hint only."""
+
+class Told(NamedTuple):
+    """What a store told of a key: the object with its metadata, and where a symlink leads to.
+
+    `info` None: no marker was there. That is a hint only: no listing can show it unchanged.
+    """
+
+    key: str
+    info: ObjectInfo | None
+    target: bytes | None = None
 
 
 class AttributesFile:
@@ -116,7 +125,7 @@ class AttributesFile:
         self._writing.execute("BEGIN IMMEDIATE")
         try:
             self._writing.executemany(_USE, ((self._opening, key) for key in used))
-            self._writing.executemany(_PUT, ((*_encode(one, self._opening),) for one in told))
+            self._writing.executemany(_PUT, (_encode(one, self._opening) for one in told))
             held_bytes = self.used_bytes()
             self._is_filling = held_bytes > self._max_bytes // 2
             if held_bytes > self._max_bytes:
@@ -211,17 +220,18 @@ def _encoded(key: str) -> bytes:
 
 
 def _encode(told: Told, opening: int) -> tuple[bytes, int, str]:
-    if isinstance(told, str):
-        return _encoded(told), opening, "null"
-    facts = (
-        told.size,
-        told.version,
-        told.modified_ns,
-        dict(told.metadata or {}),
-        told.content_type,
-        told.storage_class,
-        told.is_appendable,
-    )
+    info, facts = told.info, None
+    if info is not None:
+        facts = (
+            info.size,
+            info.version,
+            info.modified_ns,
+            dict(info.metadata or {}),
+            info.content_type,
+            info.storage_class,
+            info.is_appendable,
+            None if told.target is None else base64.b64encode(told.target).decode(),
+        )
     return _encoded(told.key), opening, json.dumps(facts, separators=(",", ":"))
 
 
@@ -230,16 +240,17 @@ def _decode(key: bytes, facts: str) -> Told | None:
     try:
         name, found = key.decode("utf-8", "surrogatepass"), json.loads(facts)
         if found is None:
-            return name
-        size, version, modified_ns, metadata, content_type, storage_class, is_appendable = found
+            return Told(name, None)
+        size, version, modified_ns, metadata, content_type, storage_class, is_appendable = found[:7]
         texts = (version, *metadata, *metadata.values())
-    except (ValueError, TypeError, AttributeError):
+        target = None if found[7] is None else base64.b64decode(found[7], validate=True)
+    except (ValueError, TypeError, AttributeError, LookupError):
         return None
     if not (isinstance(size, int) and isinstance(modified_ns, int)):
         return None
     if not all(isinstance(text, str) for text in texts):
         return None
-    return ObjectInfo(
+    info = ObjectInfo(
         name,
         size,
         Version(version),
@@ -249,3 +260,4 @@ def _decode(key: bytes, facts: str) -> Told | None:
         storage_class,
         bool(is_appendable),
     )
+    return Told(name, info, target)

@@ -224,6 +224,14 @@ class Finder:
         """Note that a name is not what is known of it: the next look-up asks the bucket."""
         self._listings.doubt(prefix, name)
 
+    async def target(self, info: ObjectInfo) -> bytes | None:
+        """Return where a symlink leads to, if that is known."""
+        return await self._prover.target(info)
+
+    def learned_target(self, info: ObjectInfo, target: bytes) -> None:
+        """Note where a symlink leads to, so that it need not be read again."""
+        self._prover.learn_target(info, target)
+
     def opened(self, prefix: str, name: str) -> None:
         """Note that a file that was looked up is read, so that fetching small ones whole pays."""
         directory = self._listings.get(prefix)

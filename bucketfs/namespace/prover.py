@@ -6,9 +6,10 @@ Last-Modified, however often the listing is renewed, and from one mount to the n
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
@@ -30,6 +31,9 @@ MAX_PROOFS = 200_000
 MAX_PARKED_BYTES = 8 << 20
 _PARKED_OVERHEAD_BYTES = 512
 
+_MAX_TARGET_BYTES = 512
+"""Of a symlink; one that leads further is read anew."""
+
 _S = 1_000_000_000
 _SETTLED_AFTER_S = 2
 """Last-Modified has seconds: what was changed less than this ago may change again within the same
@@ -40,7 +44,8 @@ second, and only look the same."""
 class Proof:
     """What the server said of one object. `info` None: a directory without a marker.
 
-    `is_remembered`: to an earlier mount, perhaps.
+    `data` is the whole object, where it came along or is a symlink. `is_remembered`: it was read
+    from disk.
     """
 
     info: ObjectInfo | None
@@ -92,7 +97,10 @@ class Prover:
         proof = self._prove(info, is_directory=False)
         if info.size != sink.received:
             return proof
-        return Proof(info, proof.attributes, bytes(memoryview(buffer)[: sink.received]))
+        data = bytes(memoryview(buffer)[: sink.received])
+        if stat.S_ISLNK(proof.attributes.mode):
+            self.learn_target(info, data)
+        return Proof(info, proof.attributes, data)
 
     async def ask_marker(self, prefix: str) -> Proof:
         """Return the proof of a directory that is known to be there; it may have no marker."""
@@ -100,7 +108,7 @@ class Prover:
             info = await self._store.stat(prefix)
         except ObjectNotFound:
             self.forget(prefix)
-            self._remembered.note(prefix)
+            self._remembered.note(Told(prefix, None))
             return self.without_marker()
         return self._prove(info, is_directory=True)
 
@@ -152,7 +160,22 @@ class Prover:
         self._parked.pop(info.key, None)
         self._proofs[info.key] = Proof(info, attributes)
         if info.metadata is not None:
-            self._remembered.note(info)
+            self._remembered.note(Told(info.key, info))
+
+    async def target(self, info: ObjectInfo) -> bytes | None:
+        """Return where a symlink leads to, if that is known of this version of it."""
+        await self.recollect([info.key])
+        proof = self.recall(info)
+        return proof.data if proof is not None else None
+
+    def learn_target(self, info: ObjectInfo, target: bytes) -> None:
+        """Take where a symlink leads to, if its attributes are proved."""
+        proof = self.recall(info)
+        if proof is None or proof.info is None or len(target) > _MAX_TARGET_BYTES:
+            return
+        self._proofs[info.key] = replace(proof, data=target)
+        if proof.info.metadata is not None:
+            self._remembered.note(Told(info.key, proof.info, target))
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
@@ -175,17 +198,17 @@ class Prover:
         age_ns = self._wall_clock_ns() - info.modified_ns // _S * _S
         if age_ns >= (_SETTLED_AFTER_S + 1) * _S:
             self._proofs[info.key] = proof
-            self._remembered.note(info)
+            self._remembered.note(Told(info.key, info))
         else:
             self._proofs.pop(info.key, None)
             self._remembered.drop(info.key)
         return proof
 
     def _remember(self, told: Told) -> tuple[str, Proof]:
-        if isinstance(told, str):
-            return told, Proof(None, self._implicit, is_remembered=True)
-        attributes = from_metadata(told, self._defaults, told.key.endswith("/"))
-        return told.key, Proof(told, attributes, is_remembered=True)
+        if told.info is None:
+            return told.key, Proof(None, self._implicit, is_remembered=True)
+        attributes = from_metadata(told.info, self._defaults, told.key.endswith("/"))
+        return told.key, Proof(told.info, attributes, told.target, is_remembered=True)
 
 
 def _unproved(line: Line) -> str:

@@ -90,10 +90,9 @@ class Remembered:
         """Remember an object, as the server told it or as this mount stored it, once settled."""
         if self._file is None:
             return
-        key = told if isinstance(told, str) else told.key
-        self._pending.pop(key, None)
+        self._pending.pop(told.key, None)
         if len(self._pending) < MAX_PENDING:
-            self._pending[key] = (told, trio.current_time())
+            self._pending[told.key] = (told, trio.current_time())
 
     def drop(self, key: str) -> None:
         """Do not write what was noted of a key: it is not known any more."""
@@ -135,10 +134,10 @@ class Remembered:
         for told, noted_s in self._pending.values():
             if noted_s > noted_until_s:
                 break  # in the order of time
-            if isinstance(told, str) or told.modified_ns // 10**9 * 10**9 <= latest_ns:
+            if told.info is None or told.info.modified_ns // 10**9 * 10**9 <= latest_ns:
                 settled.append(told)
         for told in settled:
-            del self._pending[told if isinstance(told, str) else told.key]
+            del self._pending[told.key]
         return settled
 
     def _fail(self, file: AttributesFile, error: Exception) -> None:
