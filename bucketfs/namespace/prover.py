@@ -107,14 +107,26 @@ class Prover:
         try:
             info = await self._store.stat(prefix)
         except ObjectNotFound:
-            self.forget(prefix)
-            self._remembered.note(Told(prefix, None))
-            return self.without_marker()
+            return self.without_marker(prefix)
         return self._prove(info, is_directory=True)
 
-    def without_marker(self) -> Proof:
-        """Return the proof of an implicit directory, which is as old as the mount."""
-        return Proof(None, self._implicit)
+    def without_marker(self, prefix: str = "") -> Proof:
+        """Return the proof of an implicit directory, which is as old as the mount.
+
+        `prefix`: which one, if it is worth knowing that a listing is enough to see that again.
+        """
+        proof = Proof(None, self._implicit)
+        if prefix and self._remembered.is_on:
+            known = self._proofs.get(prefix)
+            if known is None or known.info is not None:
+                self._proofs[prefix] = proof
+                self._remembered.note(Told(prefix, None))
+        return proof
+
+    def was_told(self, prefix: str) -> bool:
+        """Whether an earlier mount knew the marker of a directory, or that there is none."""
+        known = self._proofs.get(prefix)
+        return known is not None and known.is_remembered
 
     def guess(self, info: ObjectInfo) -> Proof:
         """Return what a listing alone says of a file."""

@@ -71,6 +71,11 @@ class Remembered:
             return cls(None)
 
     @property
+    def is_on(self) -> bool:
+        """Whether anything is remembered at all."""
+        return self._file is not None
+
+    @property
     def has_any(self) -> bool:
         """Whether there may be anything to `load`."""
         return self._has_any and self._file is not None

@@ -1,4 +1,4 @@
-"""A second mount with the same cache folder needs listings only, and tells the truth all the same."""
+"""A second mount with the same cache folder needs listings only, and tells the same truth."""
 
 from __future__ import annotations
 
