@@ -36,6 +36,9 @@ _AT_ONCE = 500
 
 _BUSY_TIMEOUT_S = 10.0
 
+_LOG_BYTES = 8 << 20
+"""What is left of the write-ahead log after it was longer."""
+
 _TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE objects (
@@ -178,6 +181,7 @@ def _prepare(connection: sqlite3.Connection, store: str) -> int:
     _pragma(connection, "journal_mode = WAL")
     # Whole after a power cut, too: wrong attributes would be worse than none.
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         _create(connection, store)
     _check(connection, store)
