@@ -154,7 +154,11 @@ async def _mount(
         with causes.acting(causes.own("cleanup")):
             pages.use_journal(journal, abort_after_s)
         remembered = await trio.to_thread.run_sync(
-            Remembered.open, pages.folder, _identity(settings), store.capabilities
+            Remembered.open,
+            pages.folder,
+            _identity(settings),
+            store.capabilities,
+            settings.disk_bytes,
         )
         layers = build(settings, store, pages, journal, nursery, statistics, remembered)
         if layers.is_writable:

@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
 from bucketfs.storage.interface import ObjectInfo, Version
@@ -30,6 +31,9 @@ FORMAT_VERSION = 1
 MAX_BYTES = 256 << 20
 """About a million objects. When it is full, a quarter of them goes, what was unused longest first.
 """
+
+_SHORT = 10
+"""Letters of values of metadata that many objects share, as modes and ids."""
 
 _AT_ONCE = 500
 """Keys in one query; SQLite has room for 999 before version 3.32."""
@@ -144,6 +148,10 @@ class AttributesFile:
         pages = _pragma(self._writing, "page_count") - _pragma(self._writing, "freelist_count")
         return int(pages * self._page_bytes)
 
+    def close_reading(self) -> None:
+        """Close what `read` uses, in its thread."""
+        self._reading.close()
+
     def close(self) -> None:
         """Close it; nothing is used after."""
         self._reading.close()
@@ -239,6 +247,11 @@ def _encode(told: Told, opening: int) -> tuple[bytes, int, str]:
     return _encoded(told.key), opening, json.dumps(facts, separators=(",", ":"))
 
 
+def _shared(value: str) -> str:
+    """Return one text for all equal ones, of such as modes and ids."""
+    return intern(value) if len(value) <= _SHORT else value
+
+
 def _decode(key: bytes, facts: str) -> Told | None:
     """Return what a row says; None: it makes no sense."""
     try:
@@ -247,6 +260,7 @@ def _decode(key: bytes, facts: str) -> Told | None:
             return Told(name, None)
         size, version, modified_ns, metadata, content_type, storage_class, is_appendable = found[:7]
         texts = (version, *metadata, *metadata.values())
+        metadata = {intern(name): _shared(value) for name, value in metadata.items()}
         target = None if found[7] is None else base64.b64decode(found[7], validate=True)
     except (ValueError, TypeError, AttributeError, LookupError):
         return None

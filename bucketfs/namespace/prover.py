@@ -28,8 +28,14 @@ from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore, Vers
 from bucketfs.storage.throttled import LOOKS
 
 MAX_PROOFS = 200_000
+MAX_RECOLLECTED = 20_000
+"""Proofs from disk, of about 1.5 KB, which can be read again: enough for the pages of now."""
+
 MAX_PARKED_BYTES = 8 << 20
 _PARKED_OVERHEAD_BYTES = 512
+
+_ORDINARY_CLASS = "STANDARD"
+"""What listings call the storage class that answers about single objects do not name."""
 
 _MAX_TARGET_BYTES = 512
 """Of a symlink; one that leads further is read anew."""
@@ -44,14 +50,12 @@ second, and only look the same."""
 class Proof:
     """What the server said of one object. `info` None: a directory without a marker.
 
-    `data` is the whole object, where it came along or is a symlink. `is_remembered`: it was read
-    from disk.
+    `data` is the whole object, where it came along or is a symlink.
     """
 
     info: ObjectInfo | None
     attributes: Attributes
     data: bytes | None = None
-    is_remembered: bool = False
 
 
 class Prover:
@@ -76,6 +80,7 @@ class Prover:
         self._wall_clock_ns = wall_clock_ns
         self._implicit = implicit_directory(defaults, wall_clock_ns())
         self._proofs: LRUCache[str, Proof] = LRUCache(MAX_PROOFS)
+        self._recollected: LRUCache[str, Proof] = LRUCache(MAX_RECOLLECTED)
         self._parked: LRUCache[str, tuple[Version, bytes]] = LRUCache(
             MAX_PARKED_BYTES, getsizeof=_parked_size
         )
@@ -117,16 +122,15 @@ class Prover:
         """
         proof = Proof(None, self._implicit)
         if prefix and self._remembered.is_on:
-            known = self._proofs.get(prefix)
+            known = self._proofs.get(prefix) or self._recollected.get(prefix)
             if known is None or known.info is not None:
-                self._proofs[prefix] = proof
+                self._learn(prefix, proof)
                 self._remembered.note(Told(prefix, None))
         return proof
 
     def was_told(self, prefix: str) -> bool:
         """Whether an earlier mount knew the marker of a directory, or that there is none."""
-        known = self._proofs.get(prefix)
-        return known is not None and known.is_remembered
+        return prefix in self._recollected
 
     def guess(self, info: ObjectInfo) -> Proof:
         """Return what a listing alone says of a file."""
@@ -141,16 +145,18 @@ class Prover:
         """Have what is remembered of `keys` on disk ready for `recall`, all in one query."""
         if not self._remembered.has_any:
             return
-        wanted = [key for key in keys if key not in self._proofs]
+        known, recollected = self._proofs, self._recollected
+        wanted = [key for key in keys if key not in known and key not in recollected]
         if not wanted:
             return
         for key, proof in await self._remembered.load(wanted, self._remember):
             # What was learned meanwhile is newer.
-            self._proofs.setdefault(key, proof)
+            if key not in known:
+                recollected[key] = proof
 
     def recall(self, info: ObjectInfo) -> Proof | None:
         """Return the proof of an object that a listing shows, if it is the same object still."""
-        proof = self._proofs.get(info.key)
+        proof = self._proofs.get(info.key) or self._recollected.get(info.key)
         if proof is None or proof.info is None:
             return None
         known = proof.info
@@ -160,7 +166,12 @@ class Prover:
             # Listings may show fractions of a second that HEAD does not.
             and known.modified_ns // _S == info.modified_ns // _S
         )
-        return proof if is_same else None
+        if not is_same:
+            return None
+        if info.storage_class not in (None, known.storage_class or _ORDINARY_CLASS):
+            # Rules of the bucket move objects to other classes, and leave everything else.
+            return replace(proof, info=replace(known, storage_class=info.storage_class))
+        return proof
 
     def believe(self, info: ObjectInfo, attributes: Attributes) -> None:
         """Take what this mount itself stored as proved, without asking.
@@ -170,7 +181,7 @@ class Prover:
         asked for once more when its listing is renewed.
         """
         self._parked.pop(info.key, None)
-        self._proofs[info.key] = Proof(info, attributes)
+        self._learn(info.key, Proof(info, attributes))
         if info.metadata is not None:
             self._remembered.note(Told(info.key, info))
 
@@ -185,15 +196,14 @@ class Prover:
         proof = self.recall(info)
         if proof is None or proof.info is None or len(target) > _MAX_TARGET_BYTES:
             return
-        self._proofs[info.key] = replace(proof, data=target)
+        self._learn(info.key, replace(proof, data=target))
         if proof.info.metadata is not None:
             self._remembered.note(Told(info.key, proof.info, target))
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
-        self._proofs.pop(key, None)
         self._parked.pop(key, None)
-        self._remembered.drop(key)
+        self._unlearn(key)
 
     def park(self, info: ObjectInfo, data: bytes) -> None:
         """Keep fetched bytes until somebody looks the file up."""
@@ -209,18 +219,26 @@ class Prover:
         proof = Proof(info, from_metadata(info, self._defaults, is_directory))
         age_ns = self._wall_clock_ns() - info.modified_ns // _S * _S
         if age_ns >= (_SETTLED_AFTER_S + 1) * _S:
-            self._proofs[info.key] = proof
+            self._learn(info.key, proof)
             self._remembered.note(Told(info.key, info))
         else:
-            self._proofs.pop(info.key, None)
-            self._remembered.drop(info.key)
+            self._unlearn(info.key)
         return proof
+
+    def _learn(self, key: str, proof: Proof) -> None:
+        self._proofs[key] = proof
+        self._recollected.pop(key, None)
+
+    def _unlearn(self, key: str) -> None:
+        self._proofs.pop(key, None)
+        self._recollected.pop(key, None)
+        self._remembered.drop(key)
 
     def _remember(self, told: Told) -> tuple[str, Proof]:
         if told.info is None:
-            return told.key, Proof(None, self._implicit, is_remembered=True)
+            return told.key, Proof(None, self._implicit)
         attributes = from_metadata(told.info, self._defaults, told.key.endswith("/"))
-        return told.key, Proof(told.info, attributes, told.target, is_remembered=True)
+        return told.key, Proof(told.info, attributes, told.target)
 
 
 def _unproved(line: Line) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import trio
 
-from bucketfs.namespace.attributes_file import AttributesFile, Told, is_spoilt, remove
+from bucketfs.namespace.attributes_file import MAX_BYTES, AttributesFile, Told, is_spoilt, remove
 from bucketfs.storage.interface import Capabilities
 from bucketfs.workers import Workers
 
@@ -31,6 +31,13 @@ the wall clock, which the server's is compared with, and since it was noted: so 
 itself does meanwhile to an object replaces the note."""
 
 WRITE_EVERY_S = 1.0
+
+DISK_SHARE = 16
+"""One part of so many of the disk space that a mount may use is for attributes, up to `MAX_BYTES`.
+"""
+
+MIN_BYTES = 1 << 20
+"""Less is not worth a file."""
 
 MAX_PENDING = 50_000
 """Notes that wait to be written. More than the requests of a few seconds bring; what comes beyond
@@ -48,7 +55,7 @@ class Remembered:
         file: AttributesFile | None,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._file = file
+        self._file = self._opened = file
         self._wall_clock_ns = wall_clock_ns
         self._pending: dict[str, tuple[Told, float]] = {}
         self._has_any = file is not None and not file.is_empty
@@ -56,16 +63,22 @@ class Remembered:
         self._writer = Workers(1, "noting")
 
     @classmethod
-    def open(cls, folder: Path, store: str, capabilities: Capabilities) -> Remembered:
+    def open(
+        cls, folder: Path, store: str, capabilities: Capabilities, disk_bytes: int
+    ) -> Remembered:
         """Open what is remembered of `store` in a cache folder that is locked. Blocks.
+
+        It takes a small part of `disk_bytes`, beside what else they are for.
 
         Of a store on this machine nothing is, since asking costs no more; nor of one whose listings
         do not tell that metadata were changed.
         """
-        if not capabilities.is_remote or not capabilities.dates_metadata:
+        max_bytes = min(MAX_BYTES, disk_bytes // DISK_SHARE)
+        is_true = capabilities.is_remote and capabilities.dates_metadata
+        if not is_true or max_bytes < MIN_BYTES:
             return cls(None)
         try:
-            return cls(AttributesFile.open(folder, store))
+            return cls(AttributesFile.open(folder, store, max_bytes))
         except (sqlite3.Error, OSError) as exc:
             log.warning("attributes are not remembered for the next mount: %s", exc)
             return cls(None)
@@ -96,6 +109,8 @@ class Remembered:
         if self._file is None:
             return
         self._pending.pop(told.key, None)
+        if told.info is not None and not (told.info.version and told.info.modified_ns > 0):
+            return  # a listing could not tell whether it is the same
         if len(self._pending) < MAX_PENDING:
             self._pending[told.key] = (told, trio.current_time())
 
@@ -115,9 +130,11 @@ class Remembered:
         What this mount noted a moment ago is written too: it does nothing any more.
         """
         await self._write(float("inf"))
-        file, self._file = self._file, None
-        if file is not None:
-            await self._writer.run(_close, file)
+        self._file = None
+        if self._opened is not None:
+            # What is being read is read to its end first.
+            await self._reader.run(self._opened.close_reading)
+            await self._writer.run(_close, self._opened)
         self._reader.close()
         self._writer.close()
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -22,7 +23,7 @@ from bucketfs.namespace.attributes_file import FILE_NAME, AttributesFile, Told
 from bucketfs.namespace.finder import AttributesPolicy, Finder, Found
 from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.remembered import SETTLED_AFTER_S, WRITE_EVERY_S, Remembered
-from bucketfs.storage.interface import MemorySink, ObjectInfo, Version
+from bucketfs.storage.interface import Capabilities, MemorySink, ObjectInfo, Version
 from bucketfs.storage.memory import DEFAULT_CAPABILITIES
 from tests.unit.namespace.test_finder import LINK, OLD_NS, CountingStore
 
@@ -173,6 +174,33 @@ async def test_other_defaults_hold_for_what_was_remembered(
     assert but_lists(store.take_count()) == {"HEAD f"}
 
 
+async def test_a_listing_tells_the_storage_class(store: CountingStore, tmp_path: Path) -> None:
+    await store.put("f", bytes(200_000), mode=str(stat.S_IFREG | 0o600))
+    async with finding(store, tmp_path) as finder:
+        await finder.find("", "f")
+    kept = Remembered(AttributesFile.open(tmp_path, STORE))
+    prover = Prover(store, DEFAULTS, 1, remembered=kept)
+    await prover.recollect(["f"])
+    (info,) = (await store.list_page("")).objects
+    proof = prover.recall(replace(info, storage_class="GLACIER"))
+    await kept.aclose()
+    assert proof is not None
+    assert proof.info is not None
+    assert proof.info.storage_class == "GLACIER"
+    assert proof.attributes.mode == stat.S_IFREG | 0o600
+
+
+@pytest.mark.parametrize("change", [{"version": Version("")}, {"modified_ns": 0}])
+async def test_what_a_listing_cannot_tell_apart_is_not_remembered(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    kept = Remembered(AttributesFile.open(tmp_path, STORE))
+    kept.note(Told("f", replace(ObjectInfo("f", 1, Version("v"), 1, {}), **change)))
+    kept.note(Told("g", ObjectInfo("g", 1, Version("v"), 1, {})))
+    await kept.aclose()
+    assert remembered_in(tmp_path) == {"g": {}}
+
+
 async def test_what_is_not_settled_is_not_remembered(store: CountingStore, tmp_path: Path) -> None:
     await store.put("f", bytes(200_000))
     now_ns = OLD_NS + (SETTLED_AFTER_S - 1) * 10**9
@@ -298,20 +326,21 @@ async def test_trouble_with_the_file_costs_requests_only(
 @pytest.mark.allows_warnings
 def test_a_folder_that_takes_no_file_is_no_reason_not_to_mount(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
-    assert not Remembered.open(tmp_path, STORE, DEFAULT_CAPABILITIES).is_on
+    assert not Remembered.open(tmp_path, STORE, DEFAULT_CAPABILITIES, 1 << 40).is_on
 
 
 @pytest.mark.parametrize(
-    "capabilities",
+    ("capabilities", "disk_bytes"),
     [
-        replace(DEFAULT_CAPABILITIES, is_remote=False),
-        replace(DEFAULT_CAPABILITIES, dates_metadata=False),
+        (replace(DEFAULT_CAPABILITIES, is_remote=False), 1 << 40),
+        (replace(DEFAULT_CAPABILITIES, dates_metadata=False), 1 << 40),
+        (DEFAULT_CAPABILITIES, 1 << 20),
     ],
 )
 def test_where_it_would_not_be_true_or_of_use_there_is_no_file(
-    tmp_path: Path, capabilities: object
+    tmp_path: Path, capabilities: Capabilities, disk_bytes: int
 ) -> None:
-    assert not Remembered.open(tmp_path, STORE, capabilities).is_on  # type: ignore[arg-type]
+    assert not Remembered.open(tmp_path, STORE, capabilities, disk_bytes).is_on
     assert not (tmp_path / FILE_NAME).exists()
 
 
