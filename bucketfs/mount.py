@@ -167,10 +167,10 @@ async def _mount(
     finally:
         with trio.move_on_after(CLOSING_S) as closing:
             closing.shield = True
-            if remembered is not None:
-                await remembered.aclose()
             if journal is not None:
                 await journal.aclose()
+            if remembered is not None:
+                await remembered.aclose()
             if pages is not None:
                 await pages.aclose()
             await store.aclose()

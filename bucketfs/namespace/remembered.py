@@ -100,7 +100,8 @@ class Remembered:
             return ()
         try:
             return await self._reader.run(file.read, keys, make)
-        except (sqlite3.Error, OSError) as exc:
+        except Exception as exc:
+            # Whatever it is: a cache is no reason to end a mount.
             self._fail(file, exc)
             return ()
 
@@ -145,7 +146,8 @@ class Remembered:
             return
         try:
             await self._writer.run(file.write, settled)
-        except (sqlite3.Error, OSError) as exc:
+        except Exception as exc:
+            # Whatever it is: a cache is no reason to end a mount.
             self._fail(file, exc)
         else:
             self._has_any = True

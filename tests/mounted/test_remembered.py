@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -82,6 +83,46 @@ def test_a_second_mount_needs_listings_only(bucket: Counted, client: Any, tmp_pa
     assert file.stat().st_mode & 0o777 == 0o600
     with mounted(*given, environment=bucket.environment) as mount:
         assert asked_for(bucket, mount) == (first, [])
+
+
+COMMANDS = (
+    "find . ! -type d -printf '%p %M %U %G %s %T@ %C@ %l\\n'",
+    "find . -newer top/f1 ! -type d",
+    "rsync -an --out-format='%i %n %L' --omit-dir-times . {}",
+)
+
+
+def test_programs_see_the_same_at_every_call(bucket: Counted, client: Any, tmp_path: Path) -> None:
+    if shutil.which("rsync") is None:
+        pytest.skip("not installed: rsync")
+    fill(bucket, client)
+    time.sleep(SETTLED_AFTER_S + 1)
+    (tmp_path / "empty").mkdir()
+
+    def run(mount: Mount) -> list[str]:
+        return [
+            subprocess.run(
+                command.format(tmp_path / "empty"),
+                shell=True,
+                cwd=mount.path,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+            for command in COMMANDS
+        ]
+
+    given = (bucket.url, tmp_path, bucket.options, "ttl=1")
+    with mounted(*given, environment=bucket.environment) as mount:
+        first = run(mount)
+    assert all(len(text.splitlines()) > 10 for text in first)
+    with mounted(*given, environment=bucket.environment) as mount:
+        for _ in range(3):
+            shown: list[str] = []
+            asked = bucket.count(lambda shown=shown: shown.extend(run(mount)))  # type: ignore[misc]
+            assert shown == first
+            assert [line for line in asked if "list-type=2" not in line] == []
+            time.sleep(1)
 
 
 def test_what_others_changed_between_is_asked_for_again(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -284,6 +284,54 @@ async def test_no_proof_is_of_another_object_than_the_listed(
         assert proof.attributes.mode == 33152
 
 
+segments = st.sampled_from(["a", "b", "a.", "f"])
+paths = st.lists(segments, min_size=1, max_size=3).map("/".join)
+object_keys = paths | paths.map(lambda path: path + "/")
+modes = st.sampled_from(["33152", "33188", "41471"])
+"""Two files, and a symlink; the type of a marker is that of its key."""
+changes = st.lists(st.tuples(object_keys, st.none() | modes), max_size=6)
+
+
+@settings(max_examples=60)
+@given(
+    before=st.dictionaries(object_keys, modes, max_size=12),
+    between=changes,
+    page_limit=st.integers(1, 30),
+    has_key_markers=st.booleans(),
+)
+def test_a_second_mount_shows_what_one_without_memory_shows(
+    tmp_path_factory: pytest.TempPathFactory,
+    before: dict[str, str],
+    between: list[tuple[str, str | None]],
+    page_limit: int,
+    has_key_markers: bool,
+) -> None:
+    folders = [tmp_path_factory.mktemp(name) for name in ("kept", "fresh")]
+    has = replace(DEFAULT_CAPABILITIES, key_markers=has_key_markers)
+
+    async def compare() -> None:
+        store = CountingStore(has)
+        store.page_limit = page_limit
+        for key, mode in before.items():
+            await store.put(key, b"f1", mode=mode)
+        async with finding(store, folders[0]) as finder:
+            await long_listing(finder)
+        store.modified_ns += 10**9
+        for key, new_mode in between:
+            if new_mode is None:
+                await store.delete(key)
+            else:
+                await store.put(key, b"f1", mode=new_mode)
+        shown = []
+        store.take_count()
+        for folder in folders:
+            async with finding(store, folder) as finder:
+                shown.append(await long_listing(finder))
+        assert shown[0] == shown[1]
+
+    trio.run(compare)
+
+
 async def test_policy_listing_asks_nothing_of_the_disk(
     store: CountingStore, tmp_path: Path
 ) -> None:
@@ -321,6 +369,35 @@ async def test_trouble_with_the_file_costs_requests_only(
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert (tmp_path / FILE_NAME).exists() == (code == sqlite3.SQLITE_FULL)
+
+
+@pytest.mark.allows_warnings
+@pytest.mark.parametrize("part", range(0, 64, 3))
+@pytest.mark.parametrize("how", ["cut", "scribbled"])
+async def test_a_damaged_file_tells_the_truth_or_nothing(
+    store: CountingStore, tmp_path: Path, part: int, how: str
+) -> None:
+    for number in range(400):
+        await store.put(f"f{number}", bytes(200_000), mode="33152")
+    async with finding(store, tmp_path) as finder:
+        first = await long_listing(finder)
+    path = tmp_path / FILE_NAME
+    raw = bytearray(path.read_bytes())
+    assert len(raw) >= 32 * 1024
+    place = len(raw) * part // 64
+    if how == "cut":
+        del raw[place:]
+    else:
+        raw[place : place + 600] = b"\xff" * 600
+    path.write_bytes(raw)
+    kept = Remembered.open(tmp_path, STORE, DEFAULT_CAPABILITIES, 1 << 40)
+    told = await kept.load([f"f{number}" for number in range(400)], lambda one: one)
+    kept.note(Told("new", None))
+    await kept.aclose()
+    for one in told:
+        assert one.info is not None
+        assert one.info.metadata == {"mode": "33152"}
+        assert one.key in first
 
 
 @pytest.mark.allows_warnings
