@@ -43,6 +43,7 @@ from bucketfs.fuse.session import (
 from bucketfs.fuse.writeback import WriteBack
 from bucketfs.namespace.attributes import Defaults
 from bucketfs.namespace.finder import AttributesPolicy, Finder
+from bucketfs.namespace.remembered import Remembered
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.appending import AppendPolicy
 from bucketfs.pagecache.cache import PageCache
@@ -106,6 +107,7 @@ class Layers:
     jobs: JournalledJobs
     durability: Durability
     later: WriteBack | None
+    remembered: Remembered
     statistics: Statistics
     is_writable: bool
 
@@ -124,6 +126,7 @@ class Layers:
         nursery.start_soon(self.in_flight.sweep_for_ever)
         nursery.start_soon(causes.attributed, "retry", self.drainer.retry_for_ever)
         nursery.start_soon(self.journal.write_later_ones)
+        nursery.start_soon(self.remembered.write_for_ever)
         if self.is_writable:
             nursery.start_soon(
                 causes.attributed, "replay", self.jobs.retry_for_ever, self.tree.replay
@@ -142,25 +145,22 @@ async def _mount(
     _check_no_loop(settings)
     statistics = await trio.to_thread.run_sync(_new_statistics, settings)
     store = await _open_bucket(settings, statistics)
-    pages = journal = None
+    pages = journal = remembered = None
     try:
-        pages = PageCache(
-            store,
-            nursery,
-            memory_bytes=settings.memory_bytes,
-            disk_bytes=settings.disk_bytes,
-            folder=settings.cache_folder,
-            part_size=settings.part_size,
-            concurrency=settings.concurrency,
-            owner=os.fspath(settings.mountpoint),
-            append=cast("AppendPolicy", settings.append),
-        )
+        pages = _new_pages(settings, store, nursery)
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
         abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
         with causes.acting(causes.own("cleanup")):
             pages.use_journal(journal, abort_after_s)
-        layers = build(settings, store, pages, journal, nursery, statistics)
+        remembered = await trio.to_thread.run_sync(
+            Remembered.open,
+            pages.folder,
+            _identity(settings),
+            store.capabilities,
+            settings.disk_bytes,
+        )
+        layers = build(settings, store, pages, journal, nursery, statistics, remembered)
         if layers.is_writable:
             await layers.restore()
         return await _serve(settings, layers, ready, supervisor)
@@ -169,9 +169,26 @@ async def _mount(
             closing.shield = True
             if journal is not None:
                 await journal.aclose()
+            if remembered is not None:
+                await remembered.aclose()
             if pages is not None:
                 await pages.aclose()
             await store.aclose()
+
+
+def _new_pages(settings: MountSettings, store: ObjectStore, nursery: trio.Nursery) -> PageCache:
+    """Return the page cache, in the cache folder, which it locks. Raises: CacheDirectoryError."""
+    return PageCache(
+        store,
+        nursery,
+        memory_bytes=settings.memory_bytes,
+        disk_bytes=settings.disk_bytes,
+        folder=settings.cache_folder,
+        part_size=settings.part_size,
+        concurrency=settings.concurrency,
+        owner=os.fspath(settings.mountpoint),
+        append=cast("AppendPolicy", settings.append),
+    )
 
 
 async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
@@ -193,14 +210,16 @@ def build(
     journal: Journal,
     nursery: trio.Nursery,
     statistics: Statistics | None = None,
+    remembered: Remembered | None = None,
 ) -> Layers:
     """Put the layers above the store together."""
+    remembered = remembered or Remembered(None)
     statistics = statistics or Statistics(scheme=scheme_of(settings.url))
     keeper, jobs = Keeper(journal), JournalledJobs(journal)
     later = None
     if settings.is_write_back:
         later = WriteBack(most=settings.concurrency, programs=statistics.programs)
-    tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery)
+    tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery, remembered)
     pending, door = Pending(tree), Door()
     durability = Durability(tree, keeper, later, pending)
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
@@ -219,6 +238,7 @@ def build(
         journal=journal,
         durability=durability,
         later=later,
+        remembered=remembered,
         jobs=jobs,
         statistics=statistics,
         is_writable=not settings.is_read_only,
@@ -232,6 +252,7 @@ def _names(
     jobs: JournalledJobs,
     later: WriteBack | None,
     nursery: trio.Nursery,
+    remembered: Remembered,
 ) -> Tree:
     """Return the names of the bucket, which tell `keeper` what becomes of kept files."""
     defaults = Defaults(
@@ -244,6 +265,7 @@ def _names(
         attributes_policy=cast("AttributesPolicy", settings.attributes_policy),
         concurrency=settings.concurrency,
         nursery=nursery,
+        remembered=remembered,
     )
     return Tree(
         store,

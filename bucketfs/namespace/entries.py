@@ -115,6 +115,8 @@ class Entries:
             if stat.S_ISLNK(mode):
                 node.data = data
             self._saver.note_stored(node, info, node.attributes, is_new=True)
+            if node.data is not None:
+                self._dentries.finder.learned_target(info, node.data)
         except ObjectExists as exc:
             self._drop(node)
             raise EntryExists(f"{name!r} was made by others at this moment") from exc

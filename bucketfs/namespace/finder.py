@@ -30,6 +30,7 @@ from bucketfs.namespace.liststream import ListStream
 from bucketfs.namespace.masking import LocalChanges
 from bucketfs.namespace.prover import Prover
 from bucketfs.namespace.questions import Answer, Questions
+from bucketfs.namespace.remembered import Remembered
 from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
 from bucketfs.storage.throttled import LOOKS
@@ -62,7 +63,7 @@ class Finder:
 
     Prefixes are "" for the root and "d/" for directory d in it; names are as shown (`keys`). All
     methods may run concurrently, in one trio thread. `nursery` runs requests that are shared; it
-    must outlive every call.
+    must outlive every call. `remembered`: attributes that earlier mounts were told.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class Finder:
         concurrency: int = 16,
         nursery: trio.Nursery,
         wall_clock_ns: Callable[[], int] = time.time_ns,
+        remembered: Remembered | None = None,
     ) -> None:
         self._store = store
         self._ttl_s = ttl_s
         self._changes: LocalChanges[Entry] = LocalChanges()
         self._listings = Listings(MAX_ENTRIES)
-        self._prover = Prover(store, defaults, concurrency, wall_clock_ns)
+        self._prover = Prover(store, defaults, concurrency, wall_clock_ns, remembered)
         flights = Flights(nursery)
         self._sweeps = Sweeps(store, self._changes, self._listings, flights, ttl_s=ttl_s)
         self._questions = Questions(
@@ -221,6 +223,14 @@ class Finder:
     def doubt(self, prefix: str, name: str) -> None:
         """Note that a name is not what is known of it: the next look-up asks the bucket."""
         self._listings.doubt(prefix, name)
+
+    async def target(self, info: ObjectInfo) -> bytes | None:
+        """Return where a symlink leads to, if that is known."""
+        return await self._prover.target(info)
+
+    def learned_target(self, info: ObjectInfo, target: bytes) -> None:
+        """Note where a symlink leads to, so that it need not be read again."""
+        self._prover.learn_target(info, target)
 
     def opened(self, prefix: str, name: str) -> None:
         """Note that a file that was looked up is read, so that fetching small ones whole pays."""

@@ -6,6 +6,7 @@ import stat
 
 from bucketfs.errors import InvalidOperation, NameTooLong, ObjectChanged, StaleHandle
 from bucketfs.namespace.entries import Entries
+from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.nodes import Caller, Node, key_of
 from bucketfs.storage.interface import MemorySink, ObjectStore
 
@@ -16,8 +17,9 @@ TARGET_MAX_BYTES = 4095
 class Links:
     """Makes and reads symlinks. A target once read is kept with its node."""
 
-    def __init__(self, store: ObjectStore, entries: Entries) -> None:
+    def __init__(self, store: ObjectStore, finder: Finder, entries: Entries) -> None:
         self._store = store
+        self._finder = finder
         self._entries = entries
 
     async def make_symlink(self, parent: Node, name: bytes, target: bytes, caller: Caller) -> Node:
@@ -31,8 +33,10 @@ class Links:
         """Return a symlink's target. Raises: InvalidOperation (no symlink), StaleHandle."""
         if node.kind != stat.S_IFLNK or node.info is None:
             raise InvalidOperation(f"{node.name!r} is not a symlink")
+        info = node.info
         if node.data is None:
-            info = node.info
+            node.data = await self._finder.target(info)
+        if node.data is None:
             buffer = bytearray(min(info.size, TARGET_MAX_BYTES))
             sink = MemorySink(buffer)
             try:
@@ -42,4 +46,5 @@ class Links:
             except ObjectChanged as exc:
                 raise StaleHandle(f"{node.name!r} was replaced by others") from exc
             node.data = bytes(buffer[: sink.received])
+            self._finder.learned_target(info, node.data)
         return node.data

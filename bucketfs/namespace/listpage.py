@@ -20,14 +20,15 @@ NO_MARKERS: Mapping[str, ObjectInfo | None] = {}
 class Line(NamedTuple):
     """One line of a listing: a file, or a directory (then without an `info`).
 
-    Of a directory `marker` is its marker, and `is_implicit` says that it has none; without either
-    the listing does not tell.
+    Of a directory `prefix` is the key of its marker, `marker` that, and `is_implicit` says that it
+    has none; without either the listing does not tell.
     """
 
     name: str
     info: ObjectInfo | None
     marker: ObjectInfo | None = None
     is_implicit: bool = False
+    prefix: str = ""
 
 
 class PageReader:
@@ -73,7 +74,7 @@ class PageReader:
             marker = markers.get(prefix)
             is_implicit = marker is None and prefix in markers
             name = keys.shown_segment(prefix[cut:-1])
-            lines.append((prefix, Line(name, None, marker, is_implicit)))
+            lines.append((prefix, Line(name, None, marker, is_implicit, prefix)))
         if "".join(key for key, _ in lines).isascii():
             lines.sort(key=itemgetter(0))
         else:

@@ -68,6 +68,7 @@ class Lookups:
             directory = await self._directory(prefix)
         if file is None:
             return None, directory
+        await self._prover.recollect([key])
         try:
             return self._prover.recall(file) or await prove_file(file), directory
         except ObjectNotFound:
@@ -100,6 +101,9 @@ class Lookups:
     async def listed_directory(self, prefix: str) -> Proof:
         """Return the proof of a directory that is there; without asking, if a sweep has it."""
         known = await self._sweeps.marker_soon(prefix)
+        if known is None and self._prover.was_told(prefix):
+            # A listing will do, of its neighbours too, unless all of this is new.
+            known = await self._sweeps.marker_listed(prefix)
         if known is None:
             return await self._prover.ask_marker(prefix)
         return await self._of_marker(prefix, known.marker)
@@ -122,7 +126,8 @@ class Lookups:
     async def _of_marker(self, prefix: str, marker: ObjectInfo | None) -> Proof:
         """Return the proof of a directory from what a listing shows of its marker."""
         if marker is None:
-            return self._prover.without_marker()
+            return self._prover.without_marker(prefix)
+        await self._prover.recollect([prefix])
         return self._prover.recall(marker) or await self._prover.ask_marker(prefix)
 
     def _plant(

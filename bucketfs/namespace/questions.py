@@ -117,6 +117,8 @@ class Questions:
         self, prefix: str, lines: Sequence[Line], moment: Moment, asked_s: float
     ) -> list[Entry]:
         """Make entries of a page of the listing of `prefix`; see `liststream.TakePage`."""
+        if self._policy != "listing":
+            await self._prover.recollect_page(prefix, lines)
         directory = self._listings.get(prefix)
         entries = []
         for line in lines:

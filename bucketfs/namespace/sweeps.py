@@ -40,6 +40,13 @@ FREE_PAGES = 2
 """Pages that a walk may cost before it is known whether they are of use."""
 
 
+_PAGES_FOR_MARKER = 2
+"""Pages that are waited for instead of asking for a marker: one on its way, and one's own."""
+
+Budgets = OrderedDict[str, tuple[Budget, float]]
+"""Root of a walk -> what its pages may cost, and when it was used last."""
+
+
 class MarkerKnown(NamedTuple):
     """What a sweep says of the marker of a directory; None: it has none."""
 
@@ -67,7 +74,8 @@ class Sweeps:
         self._sweeps: OrderedDict[Sweep, None] = OrderedDict()
         self._not_before_s = float("-inf")
         self._planted_in_vain = 0
-        self._budgets: OrderedDict[str, tuple[Budget, float]] = OrderedDict()
+        self._budgets: Budgets = OrderedDict()
+        self._telling: Budgets = OrderedDict()
 
     def opened(self, prefix: str) -> str | None:
         """Note that a directory is opened; return the root of the walk that it belongs to."""
@@ -95,18 +103,16 @@ class Sweeps:
 
     def marker(self, prefix: str) -> MarkerKnown | None:
         """Return what is known of the marker of a directory that nobody has opened."""
-        for sweep in self._around(prefix):
-            swept = sweep.find(prefix)
-            if swept is not None:
-                return MarkerKnown(swept.marker)
-        return None
+        sweep = self._teller(prefix)
+        swept = sweep.find(prefix) if sweep is not None else None
+        return MarkerKnown(swept.marker) if swept is not None else None
 
     async def marker_soon(self, prefix: str) -> MarkerKnown | None:
         """Return `marker`, if need be after the next page of a sweep that is coming there.
 
         That costs no more than asking for the marker, and it is going to be needed anyway.
         """
-        known = self.marker(prefix)
+        known = self._told(prefix)
         if known is None:
             sweep = self._coming_to(prefix)
             if sweep is not None and sweep.may_ask():
@@ -116,6 +122,25 @@ class Sweeps:
                     return None
                 known = self.marker(prefix)
         return known
+
+    async def marker_listed(self, prefix: str) -> MarkerKnown | None:
+        """Return `marker` from a sweep that begins at a directory, or is about to reach it.
+
+        None: it is dearer than asking for markers, as experience with its neighbours has it, or it
+        failed.
+        """
+        for _ in range(_PAGES_FOR_MARKER):
+            sweep = self._asking_for(prefix) or self._begin_telling(prefix)
+            if sweep is None:
+                return None
+            try:
+                await sweep.advance()
+            except StorageError:
+                return None
+            known = self._told(prefix)
+            if known is not None:
+                return known
+        return None
 
     def is_to_tell(self, prefix: str) -> bool:
         """Whether proving a directory ahead is in vain: a sweep tells that it has no marker."""
@@ -164,6 +189,24 @@ class Sweeps:
         """Return the sweeps that may have a directory, the one that was used last first."""
         return [sweep for sweep in reversed(self._sweeps) if prefix.startswith(sweep.root)]
 
+    def _teller(self, prefix: str) -> Sweep | None:
+        """Return a sweep that has a directory which nobody has opened."""
+        return next((sweep for sweep in self._around(prefix) if sweep.find(prefix)), None)
+
+    def _told(self, prefix: str) -> MarkerKnown | None:
+        """Return `marker`, which spares a request."""
+        sweep = self._teller(prefix)
+        if sweep is not None:
+            sweep.budget.told()
+        return self.marker(prefix)
+
+    def _asking_for(self, prefix: str) -> Sweep | None:
+        """Return a sweep whose page that is on its way may have a directory."""
+        for sweep in self._around(prefix):
+            if sweep.is_asking and not sweep.is_past(prefix):
+                return sweep
+        return None
+
     def _coming_to(self, prefix: str) -> Sweep | None:
         """Return a sweep that is being read and has not come to a directory yet."""
         for sweep in self._around(prefix):
@@ -181,15 +224,24 @@ class Sweeps:
 
     def _begin(self, root: str | None, prefix: str) -> Sweep | None:
         """Begin a sweep at a directory with which a walk goes on; None: it would be in vain."""
-        has = self._store.capabilities
-        is_possible = self._ttl_s > 0 and has.is_remote and has.listing_is_ordered
-        is_possible = is_possible and self._not_before_s <= trio.current_time()
-        if root is None or not is_possible or len(key_bytes(prefix)) >= has.max_key:
+        if root is None or not self._is_possible(prefix):
             return None
-        root, budget = self._budget(root)
+        root, budget = self._budget(root, self._budgets)
         if not budget.may_ask():
             budget.missed()
             return None
+        return self._begun(root, prefix, budget)
+
+    def _begin_telling(self, prefix: str) -> Sweep | None:
+        """Begin a sweep that is to tell of the markers of a directory and of its neighbours."""
+        self.drop_stale()
+        if not self._is_possible(prefix):
+            return None
+        root, budget = self._budget(keys.split_key(prefix)[0], self._telling)
+        return self._begun(root, prefix, budget) if budget.may_ask() else None
+
+    def _begun(self, root: str, prefix: str, budget: Budget) -> Sweep | None:
+        has = self._store.capabilities
         if has.key_markers:
             start = prefix
         elif budget.pages == 0:
@@ -197,6 +249,12 @@ class Sweeps:
         else:
             return None
         return self._new(root, start, budget)
+
+    def _is_possible(self, prefix: str) -> bool:
+        has = self._store.capabilities
+        is_possible = self._ttl_s > 0 and has.is_remote and has.listing_is_ordered
+        is_possible = is_possible and self._not_before_s <= trio.current_time()
+        return is_possible and len(key_bytes(prefix)) < has.max_key
 
     def _new(self, root: str, start: str, budget: Budget) -> Sweep:
         sweep = Sweep(
@@ -213,18 +271,18 @@ class Sweeps:
             self._sweeps.popitem(last=False)[0].end()
         return sweep
 
-    def _budget(self, root: str) -> tuple[str, Budget]:
+    def _budget(self, root: str, budgets: Budgets) -> tuple[str, Budget]:
         """Return the outermost directory that a walk goes through, and what it may cost there."""
         now_s = trio.current_time()
-        while self._budgets and next(iter(self._budgets.values()))[1] < now_s - RECENT_S:
-            self._budgets.popitem(last=False)
+        while budgets and next(iter(budgets.values()))[1] < now_s - RECENT_S:
+            budgets.popitem(last=False)
         around = [
             known
-            for known, (budget, _) in self._budgets.items()
+            for known, (budget, _) in budgets.items()
             if root.startswith(known) and budget.may_ask()
         ]
         root = min(around, key=len, default=root)
-        budget, _ = self._budgets.get(root, (Budget(FREE_PAGES), now_s))
-        self._budgets[root] = budget, now_s
-        self._budgets.move_to_end(root)
+        budget, _ = budgets.get(root, (Budget(FREE_PAGES), now_s))
+        budgets[root] = budget, now_s
+        budgets.move_to_end(root)
         return root, budget

@@ -94,7 +94,7 @@ class Tree:
         self.restorer = Restorer(self.inodes, defaults)
         removal = Removal(store, dentries, saver, later)
         entries = Entries(dentries, saver, has_acl=has_acl)
-        self._show_names(dentries, saver, entries, removal, Links(store, entries))
+        self._show_names(dentries, saver, entries, removal, Links(store, finder, entries))
         self.rename = Renamer(store, dentries, saver, removal, concurrency=concurrency).rename
         changer = Changer(saver, has_acl=has_acl)
         self.xattrs = ExtendedAttributes(changer, has_acl=has_acl)

@@ -28,6 +28,10 @@ TOLERANCE = 16
 PAGE = 1000
 """Keys of one request."""
 
+TOLD = 8
+"""Directories of which a page must tell whether they have a marker to be worth its price: requests
+for single objects cost a tenth of it, and many run at once."""
+
 _MAX_PASSED = 1000
 """Lines that are looked through for the next directory of a listing."""
 
@@ -118,11 +122,12 @@ class Budget:
         self.directories = 0
         self._lines = 0
         self._misses = 0
+        self._told = 0
 
     @property
     def useful(self) -> int:
         """How many requests were spared so far."""
-        return self.directories + self._lines // PAGE
+        return self.directories + self._lines // PAGE + self._told // TOLD
 
     def may_ask(self) -> bool:
         """Whether one more page is worth the risk that it is in vain."""
@@ -136,6 +141,10 @@ class Budget:
         """Note lines of a directory that were read; `is_last`: it is complete."""
         self._lines += lines
         self.directories += is_last
+
+    def told(self) -> None:
+        """Note that a directory's marker, or that it has none, was told: a HEAD was spared."""
+        self._told += 1
 
     def missed(self) -> None:
         """Note a directory in the order of a walk that had to be listed by itself."""

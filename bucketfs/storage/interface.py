@@ -160,8 +160,6 @@ class Capabilities:
     copy_replaces_metadata: bool = True
     keeps_metadata: bool = True
     """What is written beside an object's bytes comes back with it."""
-    lists_metadata_changes: bool = True
-    """Who changes metadata alone changes version or Last-Modified, to the second, as well."""
     server_copy: bool = True
     """`copy` stays with the store; else the bytes come here and are sent again."""
     ranged_read: bool = True
@@ -192,6 +190,8 @@ class Capabilities:
     """A listing can begin after any key (`KeyMarker`), and costs what it shows."""
     is_remote: bool = True
     """Requests cross a network: one that says more is better than two that say less."""
+    dates_metadata: bool = True
+    """A change of metadata alone changes Last-Modified, so that listings tell of it."""
     checksum: str | None = None
 
 

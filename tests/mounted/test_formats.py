@@ -66,7 +66,7 @@ def test_a_zip_file_is_listed_and_a_member_read_with_few_requests(
             assert found.read("member120") == member
 
     # The directory at the end; the member.
-    assert asked_for(bucket, tmp_path, archive.getvalue(), read) <= LOOK + 3
+    assert asked_for(bucket, tmp_path, archive.getvalue(), read) <= LOOK + 4
 
 
 def test_columns_of_a_parquet_file_cost_a_request_each(bucket: Counted, tmp_path: Path) -> None:

@@ -130,9 +130,10 @@ def measure(cloud: Counted, folder: Path) -> dict[str, list[str]]:
         for name, operation in warm_operations(mount.path).items():
             found[name] = cloud.count(operation)
     trio.run(seed, cloud)
-    for name in cold_operations(folder):
+    for number, name in enumerate(cold_operations(folder)):
+        # Each with a cache folder of its own, which remembers nothing.
         with mounted(
-            cloud.url, folder, *options, environment=cloud.environment, name="cold"
+            cloud.url, folder, *options, environment=cloud.environment, name=f"cold{number}"
         ) as mount:
             found[name] = cloud.count(cold_operations(mount.path)[name])
     with mounted(cloud.url, folder, *options, environment=cloud.environment, name="cold") as mount:

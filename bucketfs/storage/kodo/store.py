@@ -53,7 +53,6 @@ _RESTORED = 2
 
 _CAPABILITIES = Capabilities(
     move=True,
-    lists_metadata_changes=False,  # chgm leaves hash and putTime as they are
     batch_delete=BATCH_KEYS,
     # The largest file of 10,000 parts of 8 MiB growing to 1 GiB. Kodo takes 10 TB, but only of
     # parts that are large from the first on, which would not stream.
@@ -65,6 +64,7 @@ _CAPABILITIES = Capabilities(
     # What does not fit Kodo's alphabet grows by a third: 1024 bytes then still suffice.
     max_metadata=720,
     max_key=MAX_KEY_BYTES,
+    dates_metadata=False,  # chgm leaves hash and putTime as they are
     checksum="qetag",
 )
 

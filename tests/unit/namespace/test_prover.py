@@ -17,7 +17,7 @@ class World:
 
     def __init__(self, *, shows_changes: bool = True) -> None:
         self.now_ns = 1_000_000 * S
-        capabilities = replace(DEFAULT_CAPABILITIES, lists_metadata_changes=shows_changes)
+        capabilities = replace(DEFAULT_CAPABILITIES, dates_metadata=shows_changes)
         self.store = MemoryStore(capabilities=capabilities, now_ns=lambda: self.now_ns)
         self.prover = Prover(self.store, Defaults(1, 2), 4, lambda: self.now_ns)
 
