@@ -51,6 +51,9 @@ MAX_ENTRIES = 150_000
 _PAGES_FOR_LOOKUP = 2
 """Pages of a LIST that look-ups may cause; a directory of more is huge."""
 
+_SERVED_FOR_PAGE = 25
+"""Look-ups that the last listing of a directory answered, for each page that it may have more."""
+
 _PAGE = 1000
 """Entries that are given out at once."""
 
@@ -245,6 +248,7 @@ class Finder:
         if directory is None:
             return False, None
         if directory.is_listed(now_s):
+            directory.served += 1
             self._questions.look_ahead(prefix, directory, name, now_s)
         return directory.recall(name, now_s)
 
@@ -279,10 +283,13 @@ class Finder:
         return Answer() if found is None else await self._prove(prefix, found)
 
     async def _list_for_lookups(self, prefix: str, directory: Directory) -> None:
+        # Who goes through a large directory for longer than the ttl needs it all once more.
+        pages = max(_PAGES_FOR_LOOKUP, directory.served // _SERVED_FOR_PAGE)
+        directory.served = 0
         reader = object()
         stream = self._join_stream(prefix, reader)
         try:
-            for _ in range(_PAGES_FOR_LOOKUP):
+            for _ in range(pages):
                 await self._next_page(stream, reader)
                 if stream.is_complete:
                     return

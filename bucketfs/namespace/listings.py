@@ -62,8 +62,9 @@ class Entry:
 class Directory:
     """What is known of one prefix.
 
-    `listed_until_s`: until then a name that is not in `entries` is not there. `absent` holds single
-    names that the server said are not there, and until when.
+    `listed_until_s`: until then a name that is not in `entries` is not there; `served` counts the
+    look-ups that used that. `absent` holds single names that the server said are not there, and
+    until when.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Directory:
         "entries",
         "huge_until_s",
         "listed_until_s",
+        "served",
         "walk",
     )
 
@@ -82,6 +84,7 @@ class Directory:
         self.absent: dict[str, float] = {}
         self.listed_until_s = float("-inf")
         self.huge_until_s = float("-inf")
+        self.served = 0
         self.asked = 0
         self.asked_since_s = float("-inf")
         self.walk = Walk()

@@ -668,6 +668,23 @@ async def test_a_walk_is_proved_ahead_in_parallel(bench: Bench) -> None:
     assert 8 <= bench.store.largest_crowd <= 8 * LOOKS
 
 
+async def test_a_walk_through_a_large_directory_outlasts_its_listing(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.store.page_limit = 100
+    for number in range(400):
+        await bench.store.put(f"{number:03}")
+    finder = bench.finder()
+    for number, name in enumerate(await names(finder)):
+        if number % 150 == 149:
+            await trio.sleep(TTL_S)
+        assert await finder.find("", name) is not None
+    asked = bench.store.take_count()
+    assert asked["LIST "] == 3 * 4, "listed anew each time that it was too old"
+    # At first each time some are looked up by name, before the directory is listed.
+    assert sum(asked.values()) < 3 * 4 + 400 + 3 * 5
+
+
 async def test_a_walk_of_a_reader_fetches_small_files(bench: Bench) -> None:
     for number in range(50):
         await bench.store.put(f"{number:03}", b"data")
