@@ -154,6 +154,8 @@ async def _mount(
             concurrency=settings.concurrency,
             owner=os.fspath(settings.mountpoint),
             append=cast("AppendPolicy", settings.append),
+            read_cache_bytes=settings.read_cache_bytes,
+            identity=_identity(settings),
         )
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
