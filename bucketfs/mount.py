@@ -144,19 +144,7 @@ async def _mount(
     store = await _open_bucket(settings, statistics)
     pages = journal = None
     try:
-        pages = PageCache(
-            store,
-            nursery,
-            memory_bytes=settings.memory_bytes,
-            disk_bytes=settings.disk_bytes,
-            folder=settings.cache_folder,
-            part_size=settings.part_size,
-            concurrency=settings.concurrency,
-            owner=os.fspath(settings.mountpoint),
-            append=cast("AppendPolicy", settings.append),
-            read_cache_bytes=settings.read_cache_bytes,
-            identity=_identity(settings),
-        )
+        pages = _page_cache(settings, store, nursery)
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
         abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
@@ -174,6 +162,23 @@ async def _mount(
             if pages is not None:
                 await pages.aclose()
             await store.aclose()
+
+
+def _page_cache(settings: MountSettings, store: ObjectStore, nursery: trio.Nursery) -> PageCache:
+    """Return the page cache, with the cache folder locked. Raises: CacheDirectoryError."""
+    return PageCache(
+        store,
+        nursery,
+        memory_bytes=settings.memory_bytes,
+        disk_bytes=settings.disk_bytes,
+        folder=settings.cache_folder,
+        part_size=settings.part_size,
+        concurrency=settings.concurrency,
+        owner=os.fspath(settings.mountpoint),
+        append=cast("AppendPolicy", settings.append),
+        read_cache_bytes=settings.read_cache_bytes,
+        identity=_identity(settings),
+    )
 
 
 async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
