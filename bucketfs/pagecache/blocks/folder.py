@@ -86,6 +86,13 @@ class BlockFolder:
         """Tell whether a block is known: in memory, without asking the disk."""
         return blockfile.short_name_of(digest, number) in self._recency
 
+    def use(self, digest: bytes, number: int) -> bool:
+        """Tell whether a block is known, which counts as a use of it."""
+        short_name = blockfile.short_name_of(digest, number)
+        with self._lock:
+            self._recency.touch(short_name)
+            return short_name in self._recency
+
     def may_write(self) -> bool:
         """Tell whether it is worth making a block: the disk is not known to be full or broken."""
         return self._clock_s() >= self._off_until_s["write"]

@@ -5,80 +5,106 @@ Unlike in passing (`filling`), what is fetched here waits for the disk: nothing 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import trio
 
-from bucketfs.errors import ConfusedServer, StorageError
-from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, block_of
+from bucketfs.errors import ConfusedServer
+from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, HEADER_BYTES, block_of
+from bucketfs.pagecache.blocks.folder import EVICTED_SHARE
+from bucketfs.pagecache.blocks.recency import on_disk
 from bucketfs.pagecache.blocks.source import BlockCache, is_cacheable
 from bucketfs.pagecache.budget import Budget
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
 
-REQUEST_BYTES = 64 << 20
-"""The longest request: a failure loses no more, and its blocks are kept one by one anyway."""
+STRETCH_BLOCKS = 32
+"""The longest request. Large objects are fetched by several at once: one connection is slow."""
 
 
-class NotCached(Exception):
-    """An object was not brought to the disk cache; the message says why."""
+class DiskRefused(Exception):
+    """The disk of the cache takes nothing now: full, or broken."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a warming is."""
+    """How many bytes are on disk of what was asked for."""
 
-    files: int = 0
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Blocks `first` to `stop` of a version: what one request may bring."""
+
+    info: ObjectInfo
+    first: int
+    stop: int
+
+
+def stretches(info: ObjectInfo) -> Iterator[Stretch]:
+    """Yield the stretches that an object consists of; an empty one has none."""
+    count = -(-info.size // BLOCK_BYTES)
+    for first in range(0, count, STRETCH_BLOCKS):
+        yield Stretch(info, first, min(first + STRETCH_BLOCKS, count))
 
 
 class Warmer:
     """Brings objects to `cache`; any number at once, each takes a block's worth of `memory`."""
 
     def __init__(self, cache: BlockCache, store: ObjectStore, memory: Budget) -> None:
+        self.store = store
+        self.limit_bytes = cache.folder.limit_bytes
         self._cache = cache
-        self._store = store
         self._memory = memory
 
-    async def warm(self, info: ObjectInfo, progress: Progress) -> None:
-        """Have all blocks of a version on disk; `progress` counts its bytes as they come.
+    @property
+    def room_bytes(self) -> int:
+        """How much disk can be filled before what came first makes place for what comes last."""
+        return self.limit_bytes - 2 * self.limit_bytes // EVICTED_SHARE
 
-        Raises: NotCached, StorageError (ObjectChanged: it is not that version any more).
+    def disk_bytes(self, info: ObjectInfo) -> int:
+        """Return how much disk an object takes."""
+        whole, rest = divmod(info.size, BLOCK_BYTES)
+        cost = whole * on_disk(BLOCK_BYTES + HEADER_BYTES)
+        return cost + (on_disk(rest + HEADER_BYTES) if rest else 0)
+
+    def can_keep(self, info: ObjectInfo) -> bool:
+        """Tell whether an object has a version that can be relied on."""
+        return is_cacheable(info)
+
+    async def warm(self, stretch: Stretch, progress: Progress) -> None:
+        """Have all blocks of a stretch on disk; `progress` counts their bytes as they come.
+
+        Raises: DiskRefused, StorageError (ObjectChanged: the object is not that version any more).
         """
-        if not info.size:
-            return
-        if not is_cacheable(info):
-            raise NotCached("the server gives it no version that could be relied on")
-        await trio.to_thread.run_sync(self._cache.folder.wait_scanned)
+        info, folder = stretch.info, self._cache.folder
+        await trio.to_thread.run_sync(folder.wait_scanned)
         digest = self._cache.digest(info.key, info.version, info.size)
-        number, count = 0, -(-info.size // BLOCK_BYTES)
-        while number < count:
-            if self._cache.folder.has(digest, number):
-                progress.bytes += block_of(digest, number, info.size).length
-                number += 1
+        first = stretch.first
+        while first < stretch.stop:
+            if folder.use(digest, first):
+                progress.bytes += block_of(digest, first, info.size).length
+                first += 1
                 continue
-            stop = number + 1
-            while (
-                stop < count
-                and (stop - number) * BLOCK_BYTES < REQUEST_BYTES
-                and not self._cache.folder.has(digest, stop)
-            ):
+            stop = first + 1
+            while stop < stretch.stop and not folder.has(digest, stop):
                 stop += 1
-            await self._fetch(info, digest, number, stop, progress)
-            number = stop
+            await self._fetch(Stretch(info, first, stop), digest, progress)
+            first = stop
 
-    async def _fetch(
-        self, info: ObjectInfo, digest: bytes, number: int, stop: int, progress: Progress
-    ) -> None:
-        """Bring the blocks `number` to `stop`, by one request."""
+    async def _fetch(self, stretch: Stretch, digest: bytes, progress: Progress) -> None:
+        """Bring the blocks of a stretch, by one request."""
+        info = stretch.info
+        start, end = stretch.first * BLOCK_BYTES, min(stretch.stop * BLOCK_BYTES, info.size)
         await self._memory.take(BLOCK_BYTES)
         try:
-            sink = _BlockSink(self._cache, info, digest, number, stop, progress)
-            start, end = number * BLOCK_BYTES, min(stop * BLOCK_BYTES, info.size)
-            await self._store.read_range(info.key, start, end - start, sink, info.version)
+            sink = _BlockSink(self._cache, stretch, digest, progress)
+            await self.store.read_range(info.key, start, end - start, sink, info.version)
         finally:
             self._memory.give(BLOCK_BYTES)
         if sink.was_refused:
-            raise NotCached("the disk of the cache takes no more (the log says why)")
+            raise DiskRefused("the disk of the cache takes nothing now (the log says why)")
         if sink.received < end - start:
             raise ConfusedServer("fewer bytes came than there are", key=info.key, operation="read")
 
@@ -87,23 +113,17 @@ class _BlockSink:
     """A sink that writes each full block to disk, in the thread that fills it."""
 
     def __init__(
-        self,
-        cache: BlockCache,
-        info: ObjectInfo,
-        digest: bytes,
-        number: int,
-        stop: int,
-        progress: Progress,
+        self, cache: BlockCache, stretch: Stretch, digest: bytes, progress: Progress
     ) -> None:
         self.received = 0
         self.was_refused = False
         self._cache = cache
-        self._size = info.size
+        self._size = stretch.info.size
         self._digest = digest
-        self._number = number
-        self._stop = stop
+        self._number = stretch.first
+        self._stop = stretch.stop
         self._progress = progress
-        self._block = memoryview(bytearray(min(BLOCK_BYTES, info.size)))
+        self._block = memoryview(bytearray(min(BLOCK_BYTES, self._size)))
         self._filled = 0
 
     def room(self) -> memoryview:
@@ -122,6 +142,7 @@ class _BlockSink:
             return
         if not self._cache.folder.put(key, [self._block[: key.length]]):
             self.was_refused = True
+            return
         self._progress.bytes += key.length
         self._number += 1
         self._filled = 0
@@ -129,7 +150,3 @@ class _BlockSink:
     def reset(self) -> None:
         """Refuse: blocks were written already, and each read is pinned to a version."""
         raise RuntimeError("a read of one version cannot begin anew")
-
-
-Failure = NotCached | StorageError
-"""Why an object was not brought here."""

@@ -128,7 +128,7 @@ def _die_writing(path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return 0
 
-    blockfile.os.writev = half  # type: ignore[attr-defined,assignment]  # in a process of its own
+    os.writev = half  # type: ignore[assignment]  # in a process of its own
     put(folder, 1)
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_turns_writing_off_for_a_while(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(blockfile.os, "writev", full)
+        patch.setattr(os, "writev", full)
         for number in range(1, 5):
             assert not put(folder, number)
         now_s[0] += folders.PAUSE_S + 1
