@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bucketfs.errors import ObjectChanged, ObjectNotFound
 from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, OpenBlock
 from bucketfs.pagecache.blocks.source import is_cacheable
-from bucketfs.pagecache.blocks.warming import NotCached, Progress
+from bucketfs.pagecache.blocks.warming import DiskRefused, Progress, Warmer, stretches
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.content import Content
 from bucketfs.storage.interface import (
@@ -303,6 +303,11 @@ async def test_memory_goes_to_those_who_need_it(store: CountingStore, tmp_path: 
 # -- warming
 
 
+async def warm(warmer: Warmer, info: ObjectInfo, progress: Progress) -> None:
+    for stretch in stretches(info):
+        await warmer.warm(stretch, progress)
+
+
 async def test_what_was_warmed_is_read_without_a_request(
     store: CountingStore, tmp_path: Path
 ) -> None:
@@ -311,10 +316,10 @@ async def test_what_was_warmed_is_read_without_a_request(
         warmer = cache.warmer()
         assert warmer is not None
         progress = Progress()
-        await warmer.warm(info, progress)
+        await warm(warmer, info, progress)
         assert progress.bytes == SIZE
         assert store.asked == [("k", 0, SIZE)]
-        await warmer.warm(info, Progress())
+        await warm(warmer, info, Progress())
         assert await read_once(cache, info) == DATA
         await wait_until(lambda: cache.memory.used_bytes == 0)
     assert len(store.asked) == 1
@@ -329,7 +334,7 @@ async def test_warming_asks_only_for_what_is_missing(store: CountingStore, tmp_p
         store.asked.clear()
         warmer = cache.warmer()
         assert warmer is not None
-        await warmer.warm(info, Progress())
+        await warm(warmer, info, Progress())
         assert store.asked == [("k", MIB, SIZE - MIB)]
 
 
@@ -341,15 +346,37 @@ async def test_warming_refuses_what_it_cannot_do(
         warmer = cache.warmer()
         assert warmer is not None
         assert cache.blocks is not None
-        await warmer.warm(ObjectInfo("none", 0, Version(""), 0), Progress())
-        with pytest.raises(NotCached, match="version"):
-            await warmer.warm(ObjectInfo("k", SIZE, Version("~1-2"), 0), Progress())
+        await warm(warmer, ObjectInfo("none", 0, Version(""), 0), Progress())
+        assert not warmer.can_keep(ObjectInfo("k", SIZE, Version("~1-2"), 0))
         with pytest.raises(ObjectChanged):
-            await warmer.warm(ObjectInfo("k", SIZE, Version("v99"), 0), Progress())
+            await warm(warmer, ObjectInfo("k", SIZE, Version("v99"), 0), Progress())
         monkeypatch.setattr(cache.blocks.folder, "put", lambda *_: False)
-        with pytest.raises(NotCached, match="no more"):
-            await warmer.warm(info, Progress())
+        with pytest.raises(DiskRefused, match="takes nothing"):
+            await warm(warmer, info, Progress())
         assert cache.memory.used_bytes == 0
+
+
+@given(st.integers(0, 200 * MIB))
+def test_stretches_are_the_object_and_no_more(size: int) -> None:
+    found = list(stretches(ObjectInfo("k", size, Version("v"), 0)))
+    edges = [0, *(stretch.stop for stretch in found)]
+    assert [stretch.first for stretch in found] == edges[:-1]
+    assert edges[-1] == blocks_of(size)
+
+
+async def test_the_cost_is_that_of_the_disk(store: CountingStore, tmp_path: Path) -> None:
+    infos = [
+        await stored(store, DATA[:size], f"k{size}")
+        for size in (1, 3968, 3969, MIB, MIB + 1, 2 * MIB, SIZE)
+    ]
+    async with caching(store, tmp_path) as cache:
+        warmer = cache.warmer()
+        assert warmer is not None
+        for info in infos:
+            before = cache.statistics()["cached_bytes"]
+            await warm(warmer, info, Progress())
+            after = cache.statistics()["cached_bytes"]
+            assert after - before == warmer.disk_bytes(info)
 
 
 # -- whatever is on disk
@@ -376,7 +403,7 @@ async def test_damage_is_never_served(
     async with caching(store, folder) as cache:
         warmer = cache.warmer()
         assert warmer is not None
-        await warmer.warm(info, Progress())
+        await warm(warmer, info, Progress())
         for which, place, how in damage:
             harm(sorted((folder / "blocks").glob("??/*")), which, place, how)
         content = cache.open(info)
