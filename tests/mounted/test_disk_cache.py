@@ -54,9 +54,7 @@ def upload(cloud: Counted, objects: dict[str, bytes]) -> None:
 
 
 def on(cloud: Counted, folder: Path, *options: str) -> AbstractContextManager[Mount]:
-    return mounted(
-        cloud.url, folder, cloud.options, "ttl=0", *options, environment=cloud.environment
-    )
+    return mounted(cloud.url, folder, cloud.options, *options, environment=cloud.environment)
 
 
 def stats(mount: Mount) -> dict[str, int]:
@@ -99,7 +97,7 @@ def test_the_next_mount_asks_for_no_bytes(cloud: Counted, tmp_path: Path) -> Non
 
 def test_a_replaced_object_is_shown_as_it_is_now(cloud: Counted, tmp_path: Path) -> None:
     upload(cloud, {"large": LARGE})
-    with on(cloud, tmp_path, ON) as mount:
+    with on(cloud, tmp_path, ON, "ttl=0") as mount:
         assert (mount.path / "large").read_bytes() == LARGE
         wait_held(mount, 21)
         with open(mount.path / "large", "rb") as file:
@@ -108,11 +106,11 @@ def test_a_replaced_object_is_shown_as_it_is_now(cloud: Counted, tmp_path: Path)
             # One open is one version, and the disk has all of it.
             assert file.read() == LARGE
         assert (mount.path / "large").read_bytes() == newer
-    with on(cloud, tmp_path, ON) as mount:
+    with on(cloud, tmp_path, ON, "ttl=0") as mount:
         assert (mount.path / "large").read_bytes() == newer
         (mount.path / "large").write_bytes(b"mine")
         assert (mount.path / "large").read_bytes() == b"mine"
-    with on(cloud, tmp_path, ON) as mount:
+    with on(cloud, tmp_path, ON, "ttl=0") as mount:
         assert (mount.path / "large").read_bytes() == b"mine"
 
 
@@ -151,8 +149,12 @@ def test_damage_on_disk_is_never_shown(s3: Counted, tmp_path: Path) -> None:
     with on(s3, tmp_path, ON) as mount:
         assert (mount.path / "large").read_bytes() == LARGE
         assert stats(mount)["cache_damaged_blocks"] == 12
-        wait_held(mount, 21)
         assert mount.log_text().count("is damaged") == 1
+    # A block that broke off in the middle was read on from there: whole it came the next time.
+    with on(s3, tmp_path, ON) as mount:
+        assert (mount.path / "large").read_bytes() == LARGE
+        assert stats(mount)["cache_damaged_blocks"] == 0
+        wait_held(mount, 21)
 
 
 # -- warmup
@@ -216,6 +218,7 @@ def test_an_interrupted_warm_up_stops(s3: Counted, tmp_path: Path) -> None:
         wait_until(lambda: stats(mount)["cached_blocks"] > 10, "the first blocks", 30)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
-        assert (process.returncode, "interrupted" in said) == (130, True)
+        assert process.returncode == 130
+        assert "Traceback" not in said
         settled(lambda: len(s3.asked()))
         assert stats(mount)["cached_blocks"] < 1500

@@ -22,7 +22,7 @@ MOST_BUFFERS = 16
 KEPT_BUFFERS = 3
 """Free ones that are kept for the next: fresh memory costs as much as the copy."""
 WORTHWHILE_BYTES = 256 << 10
-"""A shorter request is a random reader's: it will never complete a block of a long object."""
+"""What is received by shorter requests is not collected."""
 MOST_WAITING_BYTES = 4 << 20
 """Small objects that wait to be written."""
 CLOSING_S = 5.0

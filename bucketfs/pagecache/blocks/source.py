@@ -131,6 +131,8 @@ class CachedSource:
         cache = self._cache
         digest = cache.digest(key, if_version, self._size)
         position, end = start + sink.received, min(start + length, self._size)
+        # A short request is a random reader's: it will never complete a block of a long object.
+        filling = cache.filling if end - position >= min(self._size, WORTHWHILE_BYTES) else None
         is_whole = True
         while position < end:
             if self._may_be_here(digest, position):
@@ -144,7 +146,7 @@ class CachedSource:
             if position < end:
                 is_whole = False
                 stop = self._next_here(digest, position, end)
-                tee = _Tee(sink, cache.filling, digest, self._size, position, stop)
+                tee = _Tee(sink, filling, digest, self._size, position)
                 await self._store.read_range(key, position, stop - position, tee, if_version)
                 position += tee.received
                 if position < stop:
@@ -247,10 +249,10 @@ class _Serving:
 
 
 class _Tee:
-    """A sink that shows to the disk cache what goes through it."""
+    """A sink that shows `filling` what goes through it; None: it only counts."""
 
     def __init__(
-        self, sink: Sink, filling: Filling, digest: bytes, size: int, start: int, end: int
+        self, sink: Sink, filling: Filling | None, digest: bytes, size: int, start: int
     ) -> None:
         self.received = 0
         self._sink = sink
@@ -259,22 +261,19 @@ class _Tee:
         self._size = size
         self._start = start
         self._room = memoryview(b"")
-        self._is_worthwhile = end - start >= min(size, WORTHWHILE_BYTES)
 
     def room(self) -> memoryview:
         """Return where the next bytes go: the reader's own memory."""
-        room = self._sink.room()
-        if self._is_worthwhile:
-            self._room = room
-        return room
+        self._room = self._sink.room()
+        return self._room
 
     def advance(self, count: int) -> None:
         """Copy `count` bytes for the disk, and hand them on."""
-        if self._is_worthwhile:
+        if self._filling is not None:
             # Before they are handed on: then the memory may be used for something else.
             at = self._start + self.received
             self._filling.add(self._digest, self._size, at, self._room[:count])
-            self._room = memoryview(b"")
+        self._room = memoryview(b"")
         self.received += count
         self._sink.advance(count)
 

@@ -207,6 +207,25 @@ async def test_small_files_are_kept_too(store: CountingStore, tmp_path: Path) ->
     assert store.asked == []
 
 
+@given(gone=st.sets(st.integers(0, blocks_of(SIZE) - 1)))
+@settings(max_examples=25, deadline=None)
+async def test_what_is_missing_is_filled_by_one_reading(
+    tmp_path_factory: pytest.TempPathFactory, gone: set[int]
+) -> None:
+    folder, store = tmp_path_factory.mktemp("cache"), CountingStore()
+    info = await stored(store)
+    async with caching(store, folder) as cache:
+        warmer = cache.warmer()
+        assert warmer is not None
+        await warm(warmer, info, Progress())
+    for path in (folder / "blocks").glob("??/*"):
+        if int(path.name.partition("-")[2], 16) in gone:
+            path.unlink()
+    async with caching(store, folder) as cache:
+        assert await read_once(cache, info) == DATA
+        await wait_until(lambda: held(cache) == blocks_of(SIZE))
+
+
 @pytest.mark.allows_warnings
 async def test_only_what_is_missing_is_asked_for(store: CountingStore, tmp_path: Path) -> None:
     info = await stored(store)
