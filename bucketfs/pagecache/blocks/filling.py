@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 
-from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, BlockKey, block_of
+from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, BlockKey, block_of, new_buffer
 from bucketfs.pagecache.blocks.folder import BlockFolder
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.extents import Ranges
@@ -33,7 +33,7 @@ class _Partial:
 
     __slots__ = ("buffer", "here")
 
-    def __init__(self, buffer: bytearray) -> None:
+    def __init__(self, buffer: memoryview) -> None:
         self.buffer = buffer
         self.here = Ranges()
 
@@ -46,11 +46,11 @@ class Filling:
         self._memory = memory
         self._lock = threading.Lock()
         self._partial: dict[BlockKey, _Partial] = {}
-        self._free: list[bytearray] = []
+        self._free: list[memoryview] = []
         self._buffers = 0
         self._waiting: set[BlockKey] = set()
         self._waiting_bytes = 0
-        self._jobs: queue.SimpleQueue[tuple[BlockKey, bytearray | bytes] | None]
+        self._jobs: queue.SimpleQueue[tuple[BlockKey, memoryview | bytes] | None]
         self._jobs = queue.SimpleQueue()
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name="disk cache", daemon=True)
@@ -110,13 +110,13 @@ class Filling:
             not self._is_closing and folder.may_write() and not folder.has(key.digest, key.number)
         )
 
-    def _buffer(self) -> bytearray | None:
+    def _buffer(self) -> memoryview | None:
         """Return a free buffer, a new one, or that of the block that has waited longest."""
         if self._free:
             return self._free.pop()
         if self._buffers < MOST_BUFFERS and self._memory.try_take(BLOCK_BYTES):
             self._buffers += 1
-            return bytearray(BLOCK_BYTES)
+            return new_buffer()
         if self._partial:
             return self._partial.pop(next(iter(self._partial))).buffer
         return None
@@ -125,14 +125,13 @@ class Filling:
         self._folder.scan()
         while (job := self._jobs.get()) is not None:
             key, data = job
-            with memoryview(data) as view:
-                try:
-                    self._folder.put(key, [view[: key.length]])
-                except Exception:
-                    log.exception("a bug in the disk cache")
+            try:
+                self._folder.put(key, memoryview(data)[: key.length])
+            except Exception:
+                log.exception("a bug in the disk cache")
             self._written(key, data)
 
-    def _written(self, key: BlockKey, data: bytearray | bytes) -> None:
+    def _written(self, key: BlockKey, data: memoryview | bytes) -> None:
         with self._lock:
             self._waiting.discard(key)
             if isinstance(data, bytes):

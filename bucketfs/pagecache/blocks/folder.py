@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from bucketfs.pagecache.blocks import blockfile
@@ -121,7 +121,7 @@ class BlockFolder:
         self._scanned.wait()
 
     def open(self, key: BlockKey) -> OpenBlock | None:
-        """Return a block, with its header proved, or None. The caller closes it."""
+        """Return a block, with its trailer proved, or None. The caller closes it."""
         if self._clock_s() < self._off_until_s["read"]:
             return None
         try:
@@ -135,6 +135,12 @@ class BlockFolder:
             self.failed(key, exc)
             return None
         return block
+
+    def expect(self, key: BlockKey) -> None:
+        """Have the kernel begin to read a block from disk that is wanted soon."""
+        if key.short_name in self._recency:
+            with contextlib.suppress(OSError):
+                blockfile.expect(self.path / key.name)
 
     def failed(self, key: BlockKey, exc: DamagedBlock | OSError) -> None:
         """Drop a block that proved to be none, or leave a disk in peace that fails."""
@@ -151,11 +157,11 @@ class BlockFolder:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
-    def put(self, key: BlockKey, pieces: Sequence[memoryview]) -> bool:
+    def put(self, key: BlockKey, data: memoryview) -> bool:
         """Keep a block; return whether it is here now. Never raises for what the disk does."""
         if not self.is_scanned or not self.may_write():
             return False
-        count = on_disk(blockfile.HEADER_BYTES + key.length)
+        count = on_disk(blockfile.TRAILER_BYTES + key.length)
         with self._lock:
             if key.short_name in self._recency:
                 return True
@@ -166,7 +172,7 @@ class BlockFolder:
                 self._evict(surplus + self.limit_bytes // EVICTED_SHARE)
             if not self._leaves_enough(count):
                 return False
-            self._write(key, pieces)
+            self._write(key, data)
             with self._lock:
                 self._recency.add(key.short_name, Held(key.digest[16:], count))
         except FileNotFoundError:
@@ -180,11 +186,11 @@ class BlockFolder:
         self._is_warned = False
         return True
 
-    def _write(self, key: BlockKey, pieces: Sequence[memoryview]) -> None:
+    def _write(self, key: BlockKey, data: memoryview) -> None:
         target = self.path / key.name
         temporary = self._temporary / f"{os.getpid()}-{next(_numbers)}-{time.time_ns():x}"
         try:
-            blockfile.write(temporary, key, pieces)
+            blockfile.write(temporary, key, data)
             try:
                 temporary.rename(target)
             except FileNotFoundError:

@@ -26,6 +26,9 @@ from bucketfs.storage.headers import has_etag
 from bucketfs.storage.interface import ObjectInfo, ObjectStore, Sink, Version
 from bucketfs.workers import Workers
 
+EXPECTED_BLOCKS = 8
+"""How far the disk reads ahead of what is given to a sequential reader."""
+
 
 class Source(Protocol):
     """Where the bytes of one version come from; an `ObjectStore` is one."""
@@ -172,8 +175,13 @@ class CachedSource:
 
         Blocks: for threads.
         """
+        expected = position // BLOCK_BYTES
         while position < end:
             key = block_of(digest, position // BLOCK_BYTES, self._size)
+            stop = min(key.number + EXPECTED_BLOCKS, -(-end // BLOCK_BYTES))
+            while expected < stop and end - position > BLOCK_BYTES:
+                self._cache.folder.expect(block_of(digest, expected, self._size))
+                expected += 1
             block = self._cache.folder.open(key)
             if block is None:
                 return position, False

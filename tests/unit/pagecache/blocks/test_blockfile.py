@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import string
 from pathlib import Path
@@ -14,7 +16,7 @@ from bucketfs.pagecache.blocks import blockfile
 from bucketfs.pagecache.blocks.blockfile import (
     BLOCK_BYTES,
     CHUNK_BYTES,
-    HEADER_BYTES,
+    TRAILER_BYTES,
     BlockKey,
     DamagedBlock,
     OpenBlock,
@@ -32,7 +34,7 @@ texts = st.text(st.characters(codec=None), max_size=20)
 def written(path: Path, key: BlockKey = KEY, data: bytes = DATA) -> bytes:
     """Write a block's file and return what it consists of."""
     path.unlink(missing_ok=True)
-    blockfile.write(path, key, [memoryview(data[:100]), memoryview(data[100:])])
+    blockfile.write(path, key, memoryview(data))
     return path.read_bytes()
 
 
@@ -54,8 +56,35 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert read(tmp_path / "b", start=3 * CHUNK_BYTES) == DATA[3 * CHUNK_BYTES :]
 
 
+@pytest.mark.parametrize("length", [1, 4095, 4096, 300_000, BLOCK_BYTES - 1, BLOCK_BYTES])
+@pytest.mark.parametrize("is_aligned", [True, False])
+@pytest.mark.parametrize("has_direct", [True, False])
+def test_all_lengths_and_any_memory_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, is_aligned: bool, has_direct: bool
+) -> None:
+    data = random.Random(length).randbytes(length)
+    buffer = (
+        blockfile.new_buffer()[:length] if is_aligned else memoryview(bytearray(length + 1))[1:]
+    )
+    buffer[:] = data
+    key = block_of(DIGEST, 0, length)
+    if not has_direct:
+        real = os.open
+
+        def refusing(path: Path, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_DIRECT:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return real(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", refusing)
+    blockfile.write(tmp_path / "b", key, buffer)
+    assert read(tmp_path / "b", key) == data
+    with pytest.raises(ValueError, match="bytes given"):
+        blockfile.write(tmp_path / "c", key, memoryview(data + b"x"))
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.integers(0, HEADER_BYTES + len(DATA) - 1), flip=st.integers(1, 255))
+@given(place=st.integers(0, TRAILER_BYTES + len(DATA) - 1), flip=st.integers(1, 255))
 def test_no_changed_byte_is_ever_shown(tmp_path: Path, place: int, flip: int) -> None:
     path = tmp_path / "b"
     file = bytearray(written(path))
@@ -83,7 +112,7 @@ def test_a_file_that_is_overwritten_is_shown_as_it_was_or_not(
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(length=st.integers(0, HEADER_BYTES + len(DATA) - 1))
+@given(length=st.integers(0, TRAILER_BYTES + len(DATA) - 1))
 def test_a_file_that_was_cut_is_damaged(tmp_path: Path, length: int) -> None:
     path = tmp_path / "b"
     path.write_bytes(written(path)[:length])
@@ -94,7 +123,7 @@ def test_a_file_that_was_cut_is_damaged(tmp_path: Path, length: int) -> None:
 def test_zeros_and_longer_files_are_damaged(tmp_path: Path) -> None:
     path = tmp_path / "b"
     file = written(path)
-    for wrong in (bytes(len(file)), file + b"x", file[:HEADER_BYTES] + bytes(len(DATA)), b""):
+    for wrong in (bytes(len(file)), file + b"x", bytes(len(DATA)) + file[len(DATA) :], b""):
         path.write_bytes(wrong)
         with pytest.raises(DamagedBlock):
             read(path)
@@ -117,9 +146,9 @@ def test_blocks_that_changed_places_are_damaged(tmp_path: Path) -> None:
 def test_chunks_that_changed_places_are_damaged(tmp_path: Path) -> None:
     path = tmp_path / "b"
     file = written(path)
-    header, data = file[:HEADER_BYTES], file[HEADER_BYTES:]
+    data, trailer = file[: len(DATA)], file[len(DATA) :]
     first, second = data[:CHUNK_BYTES], data[CHUNK_BYTES : 2 * CHUNK_BYTES]
-    path.write_bytes(header + second + first + data[2 * CHUNK_BYTES :])
+    path.write_bytes(second + first + data[2 * CHUNK_BYTES :] + trailer)
     with pytest.raises(DamagedBlock):
         read(path)
 

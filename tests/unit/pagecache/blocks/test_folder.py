@@ -29,7 +29,7 @@ from bucketfs.pagecache.blocks.recency import Held, Recency, on_disk
 from bucketfs.storage.interface import Version
 
 MIB = 1 << 20
-COST = on_disk(BLOCK_BYTES + blockfile.HEADER_BYTES)
+COST = on_disk(BLOCK_BYTES + blockfile.TRAILER_BYTES)
 
 
 def plenty(_: Path) -> int:
@@ -56,7 +56,7 @@ def data_of(number: int) -> bytes:
 
 
 def put(folder: BlockFolder, number: int) -> bool:
-    return folder.put(key_of(number), [memoryview(data_of(number))])
+    return folder.put(key_of(number), memoryview(data_of(number)))
 
 
 def read(folder: BlockFolder, number: int) -> bytes | None:
@@ -123,12 +123,12 @@ def _die_writing(path: Path) -> None:
     folder = opened(path)
     put(folder, 0)
 
-    def half(descriptor: int, buffers: list[memoryview]) -> int:
-        os.write(descriptor, buffers[0])
+    def half(descriptor: int, data: memoryview, offset: int) -> int:
+        os.write(descriptor, data[:5000])
         os.kill(os.getpid(), signal.SIGKILL)
         return 0
 
-    os.writev = half  # type: ignore[assignment]  # in a process of its own
+    os.pwrite = half  # type: ignore[assignment]  # in a process of its own
     put(folder, 1)
 
 
@@ -145,7 +145,7 @@ def test_damage_is_a_miss_and_said_once(
         if damage == "cut":
             path.write_bytes(file[:5000])
         elif damage == "flip":
-            file[20] ^= 4
+            file[-20] ^= 4
             path.write_bytes(file)
         elif damage == "empty":
             path.write_bytes(b"")
@@ -181,7 +181,7 @@ def test_a_full_disk_turns_writing_off_for_a_while(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "writev", full)
+        patch.setattr(os, "pwrite", full)
         for number in range(1, 5):
             assert not put(folder, number)
         now_s[0] += folders.PAUSE_S + 1
