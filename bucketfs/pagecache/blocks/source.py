@@ -22,6 +22,7 @@ from bucketfs.pagecache.blocks.blockfile import (
 from bucketfs.pagecache.blocks.filling import WORTHWHILE_BYTES, Filling
 from bucketfs.pagecache.blocks.folder import BlockFolder
 from bucketfs.pagecache.budget import Budget
+from bucketfs.pagecache.streams import Stream
 from bucketfs.storage.headers import has_etag
 from bucketfs.storage.interface import ObjectInfo, ObjectStore, Sink, Version
 from bucketfs.workers import Workers
@@ -140,6 +141,7 @@ class CachedSource:
         while position < end:
             if self._may_be_here(digest, position):
                 before = position
+                _note_origin(sink, is_from_disk=True)
                 position, is_enough = await cache.workers.run(
                     self._serve, digest, position, end, sink
                 )
@@ -148,6 +150,7 @@ class CachedSource:
                     break
             if position < end:
                 is_whole = False
+                _note_origin(sink, is_from_disk=False)
                 stop = self._next_here(digest, position, end)
                 tee = _Tee(sink, filling, digest, self._size, position)
                 await self._store.read_range(key, position, stop - position, tee, if_version)
@@ -197,6 +200,12 @@ class CachedSource:
             if serving.is_enough:
                 return position, True
         return position, True
+
+
+def _note_origin(sink: Sink, *, is_from_disk: bool) -> None:
+    """Tell a stream for what its readers wait now."""
+    if isinstance(sink, Stream):
+        sink.is_from_disk = is_from_disk
 
 
 class _Serving:

@@ -12,6 +12,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bucketfs.counting import causes
 from bucketfs.errors import ObjectChanged, ObjectNotFound
 from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, OpenBlock
 from bucketfs.pagecache.blocks.source import is_cacheable
@@ -128,6 +129,19 @@ async def test_what_was_read_once_is_never_asked_again(
         assert await read_once(cache, info) == DATA
         await wait_until(lambda: cache.statistics()["cache_hit_bytes"] == SIZE)
     assert store.asked == []
+
+
+async def test_who_reads_from_disk_waits_for_no_request(
+    store: CountingStore, tmp_path: Path
+) -> None:
+    info = await stored(store)
+    async with caching(store, tmp_path) as cache:
+        for has_waited in (True, False):
+            cause = causes.own("test")
+            with causes.acting(cause):
+                await read_once(cache, info)
+            assert cause.has_waited is has_waited
+            await wait_until(lambda: held(cache) == blocks_of(SIZE))
 
 
 async def test_reading_begins_while_the_folder_is_not_known_yet(
