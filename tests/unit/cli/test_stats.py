@@ -71,8 +71,8 @@ def test_a_disk_cache_has_its_lines() -> None:
         ("cache_hit_bytes", "1048576"),
     ]
     assert (
-        "disk cache: 3.0 MiB of 1.0 GiB in 3 blocks; 1 read (1.0 MiB) answered by it, 2 by the store"
-        in module._closing_lines(report)
+        "disk cache: 3.0 MiB of 1.0 GiB in 3 blocks; "
+        "1 read (1.0 MiB) answered by it, 2 by the store" in module._closing_lines(report)
     )
 
 
