@@ -1,9 +1,9 @@
 """One block of one version of an object, as a file that proves what it is.
 
 Layout: the data, then a trailer of 128 bytes (whose block it is, how long, a sum of each chunk of
-128 KiB, a sum of itself). Nothing is believed that does not fit: a file that was cut, overwritten,
-renamed or made by others is `DamagedBlock`, whatever it says. So it needs no fsync, and a reader of
-4 KiB reads and proves one chunk.
+128 KiB, a sum of itself), which a whole block has padded to a page. Nothing is believed that does
+not fit: a file that was cut, overwritten, renamed or made by others is `DamagedBlock`, whatever it
+says. So it needs no fsync, and a reader of 4 KiB reads and proves one chunk.
 
 Whole blocks are written past the kernel's page cache: who has just received them has them there
 already, by way of the mount, and it takes a tenth of the CPU (docs/decisions/0009).
@@ -34,7 +34,6 @@ _SUM = struct.Struct("<Q")
 TRAILER_BYTES = _TRAILER.size + _SUM.size
 DIRECT_UNIT = 4096
 """Offsets, lengths and memory of direct writes are multiples of it (as in `direct`)."""
-LEAST_DIRECT_BYTES = 256 << 10
 _CHUNKS = BLOCK_BYTES // CHUNK_BYTES
 
 
@@ -107,44 +106,57 @@ def expect(path: Path) -> None:
         os.close(descriptor)
 
 
+def file_bytes_of(length: int) -> int:
+    """Return how long the file of a block of `length` bytes is."""
+    return length + (DIRECT_UNIT if length == BLOCK_BYTES else TRAILER_BYTES)
+
+
 def new_buffer() -> memoryview:
-    """Return memory for a block that can be written directly; it holds zeros."""
-    return memoryview(mmap.mmap(-1, BLOCK_BYTES))
+    """Return memory for a block and its trailer that can be written directly; it holds zeros."""
+    return memoryview(mmap.mmap(-1, BLOCK_BYTES + DIRECT_UNIT))
 
 
-def write(path: Path, key: BlockKey, data: memoryview) -> None:
-    """Write a block to a new file `path`, whose name nobody looks at yet. Raises: OSError."""
-    if data.nbytes != key.length:
-        raise ValueError(f"{data.nbytes} bytes given for a block of {key.length}")
-    trailer = memoryview(_trailer(key, data))
-    whole = data.nbytes - data.nbytes % DIRECT_UNIT
-    done = _write_directly(path, data[:whole]) if whole >= LEAST_DIRECT_BYTES else 0
+def write(path: Path, key: BlockKey, buffer: memoryview) -> None:
+    """Write a block to a new file `path`, whose name nobody looks at yet. Raises: OSError.
+
+    `buffer` begins with its data. Where it has room behind a whole block, that is used.
+    """
+    if buffer.nbytes < key.length:
+        raise ValueError(f"{buffer.nbytes} bytes given for a block of {key.length}")
+    data, file_bytes = buffer[: key.length], file_bytes_of(key.length)
+    trailer = _trailer(key, data).ljust(file_bytes - key.length, b"\0")
+    if key.length == BLOCK_BYTES and not buffer.readonly and buffer.nbytes >= file_bytes:
+        buffer[key.length : file_bytes] = trailer
+        if _write_directly(path, buffer[:file_bytes]):
+            return
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        for piece in (data[done:], trailer):
-            written = 0
-            while written < piece.nbytes:
-                written += os.pwrite(descriptor, piece[written:], done + written)
-            done += piece.nbytes
+        _write_all(descriptor, data, 0)
+        _write_all(descriptor, memoryview(trailer), key.length)
     finally:
         os.close(descriptor)
 
 
-def _write_directly(path: Path, data: memoryview) -> int:
-    """Write past the page cache; return how much: less where disk or memory do not suit."""
-    written = 0
+def _write_directly(path: Path, data: memoryview) -> bool:
+    """Write past the page cache; False where the disk or the memory do not suit."""
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_DIRECT | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
-            while written < data.nbytes and not written % DIRECT_UNIT:
-                written += os.pwrite(descriptor, data[written:], written)
+            _write_all(descriptor, data, 0)
         finally:
             os.close(descriptor)
     except OSError as exc:
         if exc.errno != errno.EINVAL:
             raise
-    return written
+        return False
+    return True
+
+
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    written = 0
+    while written < data.nbytes:
+        written += os.pwrite(descriptor, data[written:], offset + written)
 
 
 def _trailer(key: BlockKey, data: memoryview) -> bytes:
@@ -206,7 +218,7 @@ class OpenBlock:
 
 def _proved_sums(descriptor: int, key: BlockKey, file_bytes: int) -> Sequence[int]:
     """Return the sums of the chunks, once length and trailer prove whose they are."""
-    if file_bytes != key.length + TRAILER_BYTES:
+    if file_bytes != file_bytes_of(key.length):
         raise DamagedBlock("it has another length")
     trailer = os.pread(descriptor, TRAILER_BYTES, key.length)
     if len(trailer) != TRAILER_BYTES:

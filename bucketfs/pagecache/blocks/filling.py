@@ -126,7 +126,7 @@ class Filling:
         while (job := self._jobs.get()) is not None:
             key, data = job
             try:
-                self._folder.put(key, memoryview(data)[: key.length])
+                self._folder.put(key, memoryview(data))
             except Exception:
                 log.exception("a bug in the disk cache")
             self._written(key, data)

@@ -158,10 +158,13 @@ class BlockFolder:
             path.unlink(missing_ok=True)
 
     def put(self, key: BlockKey, data: memoryview) -> bool:
-        """Keep a block; return whether it is here now. Never raises for what the disk does."""
+        """Keep a block, with which `data` begins; return whether it is here now.
+
+        What the disk does is never an error.
+        """
         if not self.is_scanned or not self.may_write():
             return False
-        count = on_disk(blockfile.TRAILER_BYTES + key.length)
+        count = on_disk(blockfile.file_bytes_of(key.length))
         with self._lock:
             if key.short_name in self._recency:
                 return True

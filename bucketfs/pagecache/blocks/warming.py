@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from bucketfs.errors import ConfusedServer
-from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, TRAILER_BYTES, block_of, new_buffer
+from bucketfs.pagecache.blocks.blockfile import BLOCK_BYTES, block_of, file_bytes_of, new_buffer
 from bucketfs.pagecache.blocks.folder import EVICTED_SHARE
 from bucketfs.pagecache.blocks.recency import on_disk
 from bucketfs.pagecache.blocks.source import BlockCache, is_cacheable
@@ -66,8 +66,8 @@ class Warmer:
     def disk_bytes(self, info: ObjectInfo) -> int:
         """Return how much disk an object takes."""
         whole, rest = divmod(info.size, BLOCK_BYTES)
-        cost = whole * on_disk(BLOCK_BYTES + TRAILER_BYTES)
-        return cost + (on_disk(rest + TRAILER_BYTES) if rest else 0)
+        cost = whole * on_disk(file_bytes_of(BLOCK_BYTES))
+        return cost + (on_disk(file_bytes_of(rest)) if rest else 0)
 
     def can_keep(self, info: ObjectInfo) -> bool:
         """Tell whether an object has a version that can be relied on."""
@@ -140,7 +140,7 @@ class _BlockSink:
         key = block_of(self._digest, self._number, self._size)
         if self._filled < key.length:
             return
-        if not self._cache.folder.put(key, self._block[: key.length]):
+        if not self._cache.folder.put(key, self._block):
             self.was_refused = True
             return
         self._progress.bytes += key.length

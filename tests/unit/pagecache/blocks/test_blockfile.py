@@ -63,10 +63,8 @@ def test_all_lengths_and_any_memory_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, is_aligned: bool, has_direct: bool
 ) -> None:
     data = random.Random(length).randbytes(length)
-    buffer = (
-        blockfile.new_buffer()[:length] if is_aligned else memoryview(bytearray(length + 1))[1:]
-    )
-    buffer[:] = data
+    buffer = blockfile.new_buffer() if is_aligned else memoryview(bytearray(2 * BLOCK_BYTES))[1:]
+    buffer[:length] = data
     key = block_of(DIGEST, 0, length)
     if not has_direct:
         real = os.open
@@ -79,8 +77,10 @@ def test_all_lengths_and_any_memory_can_be_written(
         monkeypatch.setattr(os, "open", refusing)
     blockfile.write(tmp_path / "b", key, buffer)
     assert read(tmp_path / "b", key) == data
+    blockfile.write(tmp_path / "d", key, memoryview(data))
+    assert (tmp_path / "d").read_bytes() == (tmp_path / "b").read_bytes()
     with pytest.raises(ValueError, match="bytes given"):
-        blockfile.write(tmp_path / "c", key, memoryview(data + b"x"))
+        blockfile.write(tmp_path / "c", key, memoryview(data[:-1]))
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -29,7 +29,7 @@ from bucketfs.pagecache.blocks.recency import Held, Recency, on_disk
 from bucketfs.storage.interface import Version
 
 MIB = 1 << 20
-COST = on_disk(BLOCK_BYTES + blockfile.TRAILER_BYTES)
+COST = on_disk(blockfile.file_bytes_of(BLOCK_BYTES))
 
 
 def plenty(_: Path) -> int:
@@ -145,7 +145,7 @@ def test_damage_is_a_miss_and_said_once(
         if damage == "cut":
             path.write_bytes(file[:5000])
         elif damage == "flip":
-            file[-20] ^= 4
+            file[BLOCK_BYTES + 20] ^= 4
             path.write_bytes(file)
         elif damage == "empty":
             path.write_bytes(b"")
