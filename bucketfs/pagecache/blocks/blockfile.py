@@ -81,14 +81,15 @@ def block_of(digest: bytes, number: int, size: int) -> BlockKey:
 
 def parse_name(folder: str, name: str) -> bytes | None:
     """Return the short name of the block in file `folder/name`; None: it is none of ours."""
-    text, dash, number = name.partition("-")
+    text, _, number = name.partition("-")
     try:
         digest = bytes.fromhex(text)
-        if len(digest) != 32 or not dash or text[:2] != folder:
-            return None
-        return short_name_of(digest, int(number, 16))
+        short_name = short_name_of(digest, int(number, 16))
     except (ValueError, OverflowError):
         return None
+    # There are other spellings of the same numbers.
+    is_ours = len(digest) == 32 and f"{folder}/{name}" == file_of(short_name, digest[16:])
+    return short_name if is_ours else None
 
 
 def file_of(short_name: bytes, digest_rest: bytes) -> str:

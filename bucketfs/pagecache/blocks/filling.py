@@ -122,7 +122,10 @@ class Filling:
         return None
 
     def _work(self) -> None:
-        self._folder.scan()
+        try:
+            self._folder.scan()
+        except Exception:
+            log.exception("a bug in the disk cache")
         while (job := self._jobs.get()) is not None:
             key, data = job
             try:

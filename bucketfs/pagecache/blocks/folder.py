@@ -100,6 +100,12 @@ class BlockFolder:
     def scan(self) -> None:
         """Find out what is there, throw away what a killed process left, and obey the limit."""
         try:
+            self._scan()
+        finally:
+            self._scanned.set()
+
+    def _scan(self) -> None:
+        try:
             self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left in self._temporary.iterdir():
                 left.unlink(missing_ok=True)
@@ -114,7 +120,6 @@ class BlockFolder:
             surplus = self._recency.held_bytes - self.limit_bytes
         if surplus > 0:
             self._evict(surplus)
-        self._scanned.set()
 
     def wait_scanned(self) -> None:
         """Wait for `scan`, in a thread of the caller's."""

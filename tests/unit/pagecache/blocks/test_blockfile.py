@@ -175,3 +175,12 @@ def test_names_of_files_lead_back(digest: bytes, number: int) -> None:
 def test_other_names_are_none_of_ours(folder: str, name: str) -> None:
     found = blockfile.parse_name(folder, name)
     assert found is None or len(name.partition("-")[0]) == 64
+
+
+@pytest.mark.parametrize("number", ["+0", " 0", "0x0", "00", "A", "-1", "1" * 20, ""])
+def test_other_spellings_are_none_of_ours(number: str) -> None:
+    text = DIGEST.hex()
+    assert blockfile.parse_name(text[:2], f"{text}-0") is not None
+    assert blockfile.parse_name(text[:2], f"{text}-{number}") is None
+    assert blockfile.parse_name(text[:2], f"{text[:2]} {text[2:]}-0") is None
+    assert blockfile.parse_name("zz", f"{text}-0") is None
