@@ -147,7 +147,7 @@ async def _mount(
     store = await _open_bucket(settings, statistics)
     pages = journal = remembered = None
     try:
-        pages = _new_pages(settings, store, nursery)
+        pages = _page_cache(settings, store, nursery)
         journal = await trio.to_thread.run_sync(Journal.open, pages.folder, _identity(settings))
         pages.rescue({record.spill for record in journal.files if record.spill})
         abort_after_s = None if settings.is_read_only else settings.abort_uploads_after_s
@@ -176,8 +176,8 @@ async def _mount(
             await store.aclose()
 
 
-def _new_pages(settings: MountSettings, store: ObjectStore, nursery: trio.Nursery) -> PageCache:
-    """Return the page cache, in the cache folder, which it locks. Raises: CacheDirectoryError."""
+def _page_cache(settings: MountSettings, store: ObjectStore, nursery: trio.Nursery) -> PageCache:
+    """Return the page cache, with the cache folder locked. Raises: CacheDirectoryError."""
     return PageCache(
         store,
         nursery,
@@ -188,6 +188,8 @@ def _new_pages(settings: MountSettings, store: ObjectStore, nursery: trio.Nurser
         concurrency=settings.concurrency,
         owner=os.fspath(settings.mountpoint),
         append=cast("AppendPolicy", settings.append),
+        read_cache_bytes=settings.read_cache_bytes,
+        identity=_identity(settings),
     )
 
 

@@ -158,10 +158,19 @@ OPTIONS: tuple[Option, ...] = (
     Option("umask", "umask", "mode of objects that have none (default: 022)", parse_mask, "OCTAL"),
     Option("fmask", "fmask", "the same, for files only", parse_mask, "OCTAL"),
     Option("dmask", "dmask", "the same, for directories only", parse_mask, "OCTAL"),
-    Option("cache_dir", "cache_dir", "folder for spilled and unsaved data", parse_path, "PATH"),
+    Option(
+        "cache_dir", "cache_dir", "folder for spilled, unsaved and cached data", parse_path, "PATH"
+    ),
     Option("memory", "memory_bytes", "memory budget (default: 96M)", parse_size, "SIZE"),
     Option(
         "disk", "disk_bytes", "disk budget (default: 10G, half of what is free)", parse_size, "SIZE"
+    ),
+    Option(
+        "read_cache",
+        "read_cache_bytes",
+        "disk for what was read, kept for later mounts (default: 0, none)",
+        parse_size,
+        "SIZE",
     ),
     Option(
         "ttl",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from bucketfs import __version__
 from bucketfs.control import Report
 from bucketfs.counting import causes
+from bucketfs.fuse.warming import WarmUp
 from bucketfs.settings import MountSettings, mask_url
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ class Mounted:
         """Save what is at and below a path; return what could not be saved."""
         with causes.acting(causes.own("sync")):
             return [asdict(failure) for failure in await self._layers.drainer.save_all(path)]
+
+    def warming(self, paths: Sequence[Sequence[str]]) -> WarmUp | None:
+        """Return a warm-up of what is at and below paths; None: there is no disk cache."""
+        warmer = self._layers.pages.warmer()
+        if warmer is None:
+            return None
+        return WarmUp(self._layers.tree, warmer, paths, concurrency=self._settings.concurrency)
 
     def statistics(self) -> Report:
         """Return all that was counted since the mount."""
@@ -75,6 +83,7 @@ def statistics(settings: MountSettings, layers: Layers) -> Report:
         "memory_bytes": {"used": memory.used_bytes, "limit": memory.limit_bytes},
         "disk_bytes": {"used": held["spilled_bytes"], "limit": settings.disk_bytes},
         # Reads and all else have lanes of their own.
+        **_disk_cache(settings, held),
         "requests": {"used": meter.in_flight, "limit": 2 * settings.concurrency},
     }
     return {
@@ -85,3 +94,11 @@ def statistics(settings: MountSettings, layers: Layers) -> Report:
         **layers.statistics.report(layers.in_flight.calls, budgets),
         "pages": held,
     }
+
+
+def _disk_cache(settings: MountSettings, held: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return what the disk cache takes, where there is one."""
+    if "cached_bytes" not in held:
+        return {}
+    used = held["cached_bytes"]
+    return {"read_cache_bytes": {"used": used, "limit": settings.read_cache_bytes}}

@@ -42,6 +42,7 @@ OPTION_SCHEMES: Mapping[str, tuple[str, ...]] = {
     "domain": ("kodo",),
     "storage_class": ("cos", "bos", "kodo"),
     "traffic_limit": ("cos", "bos", "kodo"),
+    "read_cache": ("s3", "cos", "bos", "kodo", "libcloud"),
 }
 """Options that mean something to some clouds only; with any other they are refused."""
 ADDRESSINGS = ("auto", "path", "virtual")
@@ -87,6 +88,7 @@ class MountSettings:
     cache_dir: Path | None = None
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     disk_bytes: int = DEFAULT_DISK_BYTES
+    read_cache_bytes: int = 0
     ttl_s: float = 5.0
     part_size: int = 8 * MIB
     concurrency: int = 16
@@ -113,6 +115,8 @@ class MountSettings:
         _check_choice("crawlers", self.crawlers, CRAWLERS)
         _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")
         _check_range("disk", self.disk_bytes, 64 * MIB, None, "64M")
+        if self.read_cache_bytes:
+            _check_range("read_cache", self.read_cache_bytes, 64 * MIB, None, "64M, or 0")
         _check_range("part_size", self.part_size, 5 * MIB, 5 * GIB, "5M to 5G")
         _check_range("concurrency", self.concurrency, 1, 512, "1 to 512")
         _check_range("timeout", self.timeout_s, 1, 3600, "1 to 3600 (seconds)")
@@ -133,6 +137,7 @@ class MountSettings:
             "domain": self.domain,
             "storage_class": self.storage_class,
             "traffic_limit": self.traffic_limit_bytes_s,
+            "read_cache": self.read_cache_bytes or None,
         }
         kind = scheme_of(self.url)
         for name, value in given.items():

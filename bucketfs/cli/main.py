@@ -168,6 +168,26 @@ def sync(
 
 
 @app.command()
+def warmup(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...")],
+    debug: _Debug = False,
+) -> None:
+    """Fetch everything at and below each PATH into the disk cache, showing how far it is.
+
+    PATH is a file or directory on a mount that has a disk cache (-o read_cache=SIZE). Later reads
+    of it, by this mount or by the next with the same cache folder, ask the bucket for no bytes as
+    long as the objects are not replaced. What is there already is not fetched again, so an
+    interrupted warm-up goes on where it was.
+
+    Each file that could not be fetched is named on standard error, and the exit status is 1 then.
+    What is more than the disk cache holds is not fetched: this is said, and the status is 1.
+    """
+    from bucketfs.cli.warming import warm_up
+
+    raise typer.Exit(warm_up(paths))
+
+
+@app.command()
 def pending(
     place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -217,6 +237,7 @@ def stats(
       mount     its work   the same, of what no program waits for
       kernel    request    count errors hits bytes hit_bytes p50 p90 p99 max
       budget    name       used limit
+      cache     name       number (of the disk cache, where there is one)
       crawler   name       how often it was refused
       bill      so_far     currency requests egress total; the same as per_30_days
 

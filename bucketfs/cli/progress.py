@@ -31,7 +31,7 @@ def last_of(reports: Iterator[Report], verb: str, last: str) -> Report:
                 return report
             progress.note(report)
             if bar is None and seen >= _QUIET_REPORTS and report.get("dirty_files"):
-                bar = _new_bar() if sys.stderr.isatty() else None
+                bar = new_bar() if sys.stderr.isatty() else None
             if bar is not None:
                 task = bar.task_ids[0]
                 words = describe_left(report, verb)
@@ -72,7 +72,8 @@ class _Sent:
         self.completed = max(self.completed, done)
 
 
-def _new_bar() -> Progress:
+def new_bar() -> Progress:
+    """Return a bar on standard error that was started, with one task: bytes, rate, time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

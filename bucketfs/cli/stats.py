@@ -104,6 +104,8 @@ def plain_rows(report: Report) -> Iterator[Row]:
         yield "kernel", name, *row
     for name, budget in report["budgets"].items():
         yield "budget", name, _number(budget["used"]), _number(budget["limit"])
+    for name, count in _disk_cache(report).items():
+        yield "cache", name, _number(count)
     for name, count in report["crawlers"]["refused"].items():
         yield "crawler", printable(name), _number(count)
     bill = report["bill"]
@@ -244,6 +246,8 @@ def _closing_lines(report: Report) -> Iterator[str]:
     for name, title in (("memory_bytes", "memory"), ("disk_bytes", "disk")):
         used, limit = (size_words(budgets[name][side]) for side in ("used", "limit"))
         yield f"{title}: {used} of {limit}"
+    if "read_cache_bytes" in budgets:
+        yield _disk_cache_words(report)
     requests = budgets["requests"]
     yield f"requests in flight: {requests['used']} of {requests['limit']}"
     read = report["kernel"].get("read")
@@ -254,6 +258,27 @@ def _closing_lines(report: Report) -> Iterator[str]:
     for name, count in refused.items():
         yield f"{printable(name)} was refused {counted(count, 'time')} (crawlers=)"
     yield from _bill_lines(report["bill"])
+
+
+def _disk_cache(report: Report) -> dict[str, int]:
+    """Return the figures of the disk cache; {} where there is none."""
+    return {
+        name: figure
+        for name, figure in report.get("pages", {}).items()
+        if name.startswith(("cached_", "cache_"))
+    }
+
+
+def _disk_cache_words(report: Report) -> str:
+    used, limit = (
+        size_words(report["budgets"]["read_cache_bytes"][side]) for side in ("used", "limit")
+    )
+    figures = _disk_cache(report)
+    return (
+        f"disk cache: {used} of {limit} in {counted(figures['cached_blocks'], 'block')}; "
+        f"{counted(figures['cache_hits'], 'read')} ({size_words(figures['cache_hit_bytes'])}) "
+        f"answered by it, {figures['cache_misses']} by the store"
+    )
 
 
 def _bill_lines(bill: Mapping[str, Any] | None) -> Iterator[str]:

@@ -8,6 +8,8 @@ with one or more objects.
     stats    what was counted since the mount, one object (docs/operations.md has its fields)
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
+    warmup   brings what is at and below each of "paths" to the disk cache: reports of how far it
+             is; the last one has "failed". It ends when the client goes away
     drain    lets no changes in and saves everything: reports; the last one has "failed". Changes
              are let in again when the client goes away. "is_last": what failed is not tried again
              when the mount ends

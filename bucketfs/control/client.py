@@ -55,6 +55,13 @@ class ControlClient:
         """
         return self._ask("sync", path=list(path))
 
+    def warm_up(self, paths: Sequence[Sequence[str]]) -> Iterator[Report]:
+        """Have what is at and below paths in the disk cache; yield reports, the last with "failed".
+
+        It ends when the iterator is closed. Raises: OSError, ConfigurationError (no disk cache).
+        """
+        return self._ask("warmup", paths=[list(path) for path in paths])
+
     def drain(self, *, is_last: bool = False) -> Iterator[Report]:
         """Have everything saved; yield reports, one of them, after which none comes, with "failed".
 

@@ -24,6 +24,20 @@ REPORT_INTERVAL_S = 0.25
 _LONGEST_COMMAND_BYTES = 1 << 16
 """A path may have 4 KiB, each byte of which JSON may write as six."""
 _FILES_AT_ONCE = 256
+_NO_DISK_CACHE = "it has no disk cache: mount with -o read_cache=SIZE to have one"
+
+
+class Warming(Protocol):
+    """Files that are brought to the disk cache; `fuse.warming.WarmUp` is one."""
+
+    async def run(self) -> None:
+        """Fetch all of them; cancelled, what came stays."""
+
+    def report(self) -> Report:
+        """Return how far it is."""
+
+    def failures(self) -> Sequence[Report]:
+        """Return what failed so far."""
 
 
 class Served(Protocol):
@@ -40,6 +54,9 @@ class Served(Protocol):
 
     async def save(self, path: Sequence[str] = ()) -> Sequence[Report]:
         """Save what is at and below a path; return what could not be saved."""
+
+    def warming(self, paths: Sequence[Sequence[str]]) -> Warming | None:
+        """Return a warm-up of what is at and below paths; None: there is no disk cache."""
 
     def ending(self) -> AbstractContextManager[None]:
         """Let no changes in for the time of the block."""
@@ -115,8 +132,9 @@ class ControlServer:
         try:
             asked = json.loads(line)
             command, path = asked.get("command"), [str(name) for name in asked.get("path", ())]
+            paths = [[str(name) for name in each] for each in asked.get("paths", ())]
         except (ValueError, AttributeError, TypeError):
-            asked, command, path = {}, None, []
+            asked, command, path, paths = {}, None, [], []
         if command == "status":
             await _send(stream, self._served.report())
         elif command == "stats":
@@ -127,6 +145,8 @@ class ControlServer:
             await self._send_sync(stream, path)
         elif command == "drain":
             await self._send_drain(stream, bool(asked.get("is_last")))
+        elif command == "warmup":
+            await self._send_warmup(stream, paths)
         elif command == "watch":
             await self._send_watch(stream)
         else:
@@ -154,6 +174,30 @@ class ControlServer:
                 finally:
                     if is_last:
                         self._served.hurry(False)
+
+    async def _send_warmup(self, stream: trio.SocketStream, paths: Sequence[Sequence[str]]) -> None:
+        """Warm up, telling how far it is; it ends when the client goes away."""
+        warming = self._served.warming(paths)
+        if warming is None:
+            await _send(stream, {"error": _NO_DISK_CACHE})
+            return
+        done = trio.Event()
+
+        async def run() -> None:
+            await warming.run()
+            done.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            nursery.start_soon(_cancel_when_left, stream, nursery.cancel_scope)
+            with contextlib.suppress(trio.BrokenResourceError):
+                while not done.is_set():
+                    await _send(stream, warming.report())
+                    with trio.move_on_after(REPORT_INTERVAL_S):
+                        await done.wait()
+                failed = [dict(failure) for failure in warming.failures()]
+                await _send(stream, {**warming.report(), "failed": failed})
+            nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _saving(self, path: Sequence[str]) -> AsyncIterator[_Saving]:
@@ -189,6 +233,12 @@ class ControlServer:
             self._watching -= 1
             if not self._watching and self._finished.is_set():
                 self._watchers_told.set()
+
+
+async def _cancel_when_left(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    with contextlib.suppress(trio.BrokenResourceError):
+        await stream.receive_some()  # nothing comes: until the client goes away
+    scope.cancel()
 
 
 async def _send(stream: trio.SocketStream, message: Report) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import trio
 
 from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound
+from bucketfs.pagecache.blocks.source import BlockCache, Source
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.reader import ObjectReader
 from bucketfs.pagecache.window import ReadSettings
@@ -19,28 +20,12 @@ FETCH_BYTES = 1 << 20
 class BaseVersion:
     """One version of an object and its reader, which is closed when nobody reads any more."""
 
-    def __init__(self, reader: ObjectReader, store: ObjectStore, nursery: trio.Nursery) -> None:
+    def __init__(self, reader: ObjectReader, source: Source, nursery: trio.Nursery) -> None:
         self._reader = reader
-        self._store = store
+        self._source = source
         self._nursery = nursery
         self._readers = 0
         self._is_retired = False
-
-    @classmethod
-    def open(
-        cls,
-        store: ObjectStore,
-        info: ObjectInfo,
-        memory: Budget,
-        nursery: trio.Nursery,
-        settings: ReadSettings,
-        data: bytes | None,
-    ) -> BaseVersion:
-        """Return the base `info`, of which `data` may be all bytes. No request is made."""
-        reader = ObjectReader(
-            store, info, budget=memory, nursery=nursery, settings=settings, data=data
-        )
-        return cls(reader, store, nursery)
 
     @property
     def info(self) -> ObjectInfo:
@@ -66,7 +51,7 @@ class BaseVersion:
         info, data = self.info, bytearray(length)
         sink = MemorySink(data)
         try:
-            await self._store.read_range(info.key, start, length, sink, info.version)
+            await self._source.read_range(info.key, start, length, sink, info.version)
         except ObjectNotFound as exc:
             raise self._gone() from exc
         if sink.received != length:
@@ -93,3 +78,38 @@ class BaseVersion:
         if self._is_retired and not self._readers:
             self._nursery.start_soon(self._reader.aclose)
             self._is_retired = False
+
+
+class Bases:
+    """Opens versions of objects in `store`: by way of `blocks`, where there is a disk cache."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        nursery: trio.Nursery,
+        memory: Budget,
+        settings: ReadSettings,
+        blocks: BlockCache | None = None,
+    ) -> None:
+        self._store = store
+        self._nursery = nursery
+        self._memory = memory
+        self._settings = settings
+        self._blocks = blocks
+
+    def open(self, info: ObjectInfo, data: bytes | None = None) -> BaseVersion:
+        """Return the base `info`, of which `data` may be all bytes. No request is made."""
+        source: Source = self._store
+        if self._blocks is not None:
+            source = self._blocks.source(self._store, info)
+            if data is not None:
+                self._blocks.keep_whole(info, data)
+        reader = ObjectReader(
+            source,
+            info,
+            budget=self._memory,
+            nursery=self._nursery,
+            settings=self._settings,
+            data=data,
+        )
+        return BaseVersion(reader, source, self._nursery)

@@ -12,6 +12,9 @@ from weakref import WeakSet
 import trio
 
 from bucketfs.pagecache.appending import AppendPolicy
+from bucketfs.pagecache.base_version import Bases
+from bucketfs.pagecache.blocks.source import BlockCache
+from bucketfs.pagecache.blocks.warming import Warmer
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.content import Content, Surroundings
 from bucketfs.pagecache.direct import Stages
@@ -37,7 +40,8 @@ class PageCache:
 
     `folder` is locked for this mount (None: a temporary one); `owner` is the name that others who
     want it are told; `append` says which files grow by native appends (see `appending`). Background
-    tasks run in `nursery`. Making one blocks for a moment.
+    tasks run in `nursery`. `read_cache_bytes`: disk for clean blocks (0: none) of the bucket called
+    `identity`, which the next mount of it finds again. Making one blocks for a moment.
     Raises: CacheDirectoryError.
     """
 
@@ -53,6 +57,8 @@ class PageCache:
         concurrency: int,
         owner: str = "",
         append: AppendPolicy = "auto",
+        read_cache_bytes: int = 0,
+        identity: str = "",
     ) -> None:
         self.memory = Budget(memory_bytes)
         self._folder = CacheFolder.open(folder, owner)
@@ -61,12 +67,19 @@ class PageCache:
         self._stages = Stages()
         self._contents: WeakSet[Content] = WeakSet()
         self._begun: Mapping[int, UploadRecord] = {}
+        self.blocks: BlockCache | None = None
+        """The disk cache; None: there is none."""
+        if read_cache_bytes:
+            place = self._folder.blocks_path
+            self.blocks = BlockCache(
+                place, read_cache_bytes, identity, self.memory, concurrency=concurrency
+            )
+        reading = ReadSettings(concurrency=concurrency)
         grid = Grid(store.capabilities, part_size)
         self._shared = Surroundings(
             sender=Sender(store, self._room, nursery, grid=grid, concurrency=concurrency),
             nursery=nursery,
-            memory=self.memory,
-            reading=ReadSettings(concurrency=concurrency),
+            bases=Bases(store, nursery, self.memory, reading, self.blocks),
             keep_bytes=min(part_size, memory_bytes // 8),
             append=append,
         )
@@ -129,7 +142,14 @@ class PageCache:
             "dirty_bytes": sum(content.dirty_bytes for content in self._contents),
             "uploads_in_flight": self._room.uploads,
             "sent_bytes": self._room.sent_bytes,
+            **(self.blocks.statistics() if self.blocks is not None else {}),
         }
+
+    def warmer(self) -> Warmer | None:
+        """Return what brings objects to the disk cache; None: there is none."""
+        if self.blocks is None:
+            return None
+        return Warmer(self.blocks, self._shared.sender.store, self.memory)
 
     async def aclose(self) -> None:
         """Let the cache folder go. Contents were saved or discarded before; none is used after.
@@ -138,6 +158,8 @@ class PageCache:
         """
         self._room.close()
         with trio.CancelScope(shield=True):
+            if self.blocks is not None:
+                await trio.to_thread.run_sync(self.blocks.close, limiter=self._spilling)
             await trio.to_thread.run_sync(self._folder.close, limiter=self._spilling)
 
     def _content(self, info: ObjectInfo | None, data: bytes | None) -> Content:

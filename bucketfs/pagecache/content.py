@@ -17,9 +17,8 @@ from bucketfs.errors import (
     Transient,
 )
 from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
-from bucketfs.pagecache.base_version import FETCH_BYTES, BaseVersion
+from bucketfs.pagecache.base_version import FETCH_BYTES, Bases, BaseVersion
 from bucketfs.pagecache.bodies import zeros
-from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.extents import Extent, Kind, Ranges
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages
@@ -28,7 +27,6 @@ from bucketfs.pagecache.sending import Saved, Sender, Snapshot
 from bucketfs.pagecache.target import Target
 from bucketfs.pagecache.unfinished import Unfinished
 from bucketfs.pagecache.uploader import Stream, is_full
-from bucketfs.pagecache.window import ReadSettings
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
 
 log = logging.getLogger(__name__)
@@ -42,8 +40,7 @@ class Surroundings:
 
     sender: Sender
     nursery: trio.Nursery
-    memory: Budget
-    reading: ReadSettings
+    bases: Bases
     keep_bytes: int
     """So many of a file's bytes stay in memory after its save, as long as there is room."""
     append: AppendPolicy = "auto"
@@ -395,5 +392,4 @@ class Content:
         self._stream = None
 
     def _new_base(self, info: ObjectInfo, data: bytes | None) -> BaseVersion:
-        its = self._shared
-        return BaseVersion.open(its.sender.store, info, its.memory, its.nursery, its.reading, data)
+        return self._shared.bases.open(info, data)

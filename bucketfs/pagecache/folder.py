@@ -2,7 +2,7 @@
 
 Layout: `lock` (held by flock as long as the mount lives; says who holds it), `spill/` (spill files
 of the running mount), `lost+found/` (spill files of mounts that died: images, perhaps partial, of
-files that had not been saved).
+files that had not been saved), `blocks/` (the disk cache: clean, and of no use but for speed).
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class CacheFolder:
     def path(self) -> Path:
         """Where it is."""
         return self._path
+
+    @property
+    def blocks_path(self) -> Path:
+        """Where the disk cache is."""
+        return self._path / "blocks"
 
     def spill_path(self, name: str | None = None) -> Path:
         """Return the path of a spill file: a named one, or a new one that was never used."""

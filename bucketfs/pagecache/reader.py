@@ -16,6 +16,7 @@ import trio
 
 from bucketfs.counting import causes
 from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound, StorageError
+from bucketfs.pagecache.blocks.source import Source
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.buffers import Buffers
 from bucketfs.pagecache.streams import Stream
@@ -32,7 +33,7 @@ from bucketfs.pagecache.window import (
     page_floor,
     segment_end,
 )
-from bucketfs.storage.interface import ObjectInfo, ObjectStore
+from bucketfs.storage.interface import ObjectInfo
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class _Cursor:
 
 
 class ObjectReader:
-    """The bytes of one version of an object; any number of tasks may read at once, in trio.
+    """The bytes of one version of an object in `source`; any number of tasks read at once, in trio.
 
     `data` is the whole object where somebody has it already: then nothing is ever requested.
     Memory is counted in `budget`, save that each reader that waits gets its one request's worth.
@@ -86,7 +87,7 @@ class ObjectReader:
 
     def __init__(
         self,
-        store: ObjectStore,
+        source: Source,
         info: ObjectInfo,
         *,
         budget: Budget,
@@ -97,7 +98,7 @@ class ObjectReader:
         if data is not None and len(data) != info.size:
             raise ValueError(f"{len(data)} bytes given for an object of {info.size}")
         self.info = info
-        self._store = store
+        self._source = source
         self._budget = budget
         self._nursery = nursery
         self._settings = settings or ReadSettings()
@@ -317,7 +318,7 @@ class ObjectReader:
             "the request ended without an answer", key=info.key, operation="read"
         )
         try:
-            await self._store.read_range(
+            await self._source.read_range(
                 info.key, stream.start, stream.end - stream.start, stream, info.version
             )
             error = self._shortness(stream, info)

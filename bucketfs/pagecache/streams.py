@@ -83,6 +83,9 @@ class Stream:
         self.error: StorageError | None = None
         self.is_finished = False
         self.was_short_of_memory = False
+        self.is_from_disk = False
+        """Whether its last bytes came from this machine: who waited for them waited for no request.
+        """
         self.streams_beside = streams_beside
         """How many streams its run used when it began, this one included."""
         self._limit = limit
@@ -245,7 +248,6 @@ class Stream:
         with self._changed:
             if self.front >= end or self.is_finished:
                 return
-            causes.note_wait()
             waiter = _Waiter(start, end)
             self._waiters.append(waiter)
             self._wanted = end if self._wanted is None else min(self._wanted, end)
@@ -253,6 +255,8 @@ class Stream:
         try:
             await waiter.arrived.wait()
         finally:
+            if not self.is_from_disk:
+                causes.note_wait()
             with self._changed:
                 self._waiters.remove(waiter)
                 self._wanted = self._least_wanted()

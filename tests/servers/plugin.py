@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,14 @@ def radosgw_of_one_machine(folder: Path) -> Iterator[RunningS3]:
         place = str(folder / str(port))
         return ["bash", str(_RADOSGW), place, str(port), str(free_port()), ACCESS_KEY, SECRET_KEY]
 
-    with running(
+    starting = running(
         functools.partial(_at, "radosgw"), command, folder / "log", is_stopped_by_stdin=True
-    ) as server:
+    )
+    with ExitStack() as stack:
+        # Two that begin at once may take each other's daemons for their own ("wrong fsid").
+        with open(Path(tempfile.gettempdir()) / "bucketfs-tests-ceph.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server = stack.enter_context(starting)
         yield server
 
 

@@ -19,6 +19,7 @@ from bucketfs.control import (
     runtime_folder,
     socket_path,
 )
+from bucketfs.control.server import Warming
 from bucketfs.errors import ConfigurationError
 
 MOUNTPOINT = Path("/somewhere/mounted")
@@ -29,6 +30,29 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the sockets of tests apart from those of real mounts."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path
+
+
+class WarmUp:
+    """A warm-up of two files."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.may_go_on = trio.Event()
+        self.was_cancelled = trio.Event()
+
+    async def run(self) -> None:
+        try:
+            await self.may_go_on.wait()
+            self.done = 2
+        except trio.Cancelled:
+            self.was_cancelled.set()
+            raise
+
+    def report(self) -> dict[str, Any]:
+        return {"files": self.done}
+
+    def failures(self) -> list[dict[str, Any]]:
+        return [{"path": "/a", "reason": "gone"}]
 
 
 class Mount:
@@ -44,6 +68,7 @@ class Mount:
         self.ended = trio.Event()
         self.saved = trio.Event()
         self.is_hurried = False
+        self.warm_up: WarmUp | None = None
 
     def report(self, path: Sequence[str] = ()) -> dict[str, Any]:
         return {"pid": os.getpid(), "dirty_files": self.left}
@@ -60,6 +85,10 @@ class Mount:
         self.left = len(self.failed)
         self.saved.set()
         return self.failed
+
+    def warming(self, paths: Sequence[Sequence[str]]) -> Warming | None:
+        self.paths += [list(path) for path in paths]
+        return self.warm_up
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -265,3 +294,45 @@ def test_a_folder_that_others_may_write_to_is_refused(runtime: Path) -> None:
     folder.chmod(0o777)
     with pytest.raises(ConfigurationError, match="only you"):
         runtime_folder()
+
+
+async def test_a_warm_up_tells_how_far_it_is() -> None:
+    mount = Mount()
+    mount.warm_up = WarmUp()
+
+    async def ask(server: ControlServer) -> None:
+        client = ControlClient(MOUNTPOINT)
+        reports = await trio.to_thread.run_sync(client.warm_up, [["a", "b"], []])
+        assert mount.warm_up is not None
+        assert await trio.to_thread.run_sync(next, reports) == {"files": 0}
+        mount.warm_up.may_go_on.set()
+        rest = await trio.to_thread.run_sync(list, reports)
+        assert rest[-1] == {"files": 2, "failed": [{"path": "/a", "reason": "gone"}]}
+
+    await _serving(mount, ask)
+    assert mount.paths == [["a", "b"], []]
+
+
+async def test_a_warm_up_ends_with_its_client() -> None:
+    mount = Mount()
+    mount.warm_up = WarmUp()
+
+    async def ask(server: ControlServer) -> None:
+        client = ControlClient(MOUNTPOINT)
+        reports = await trio.to_thread.run_sync(client.warm_up, [[]])
+        await trio.to_thread.run_sync(next, reports)
+        reports.close()  # type: ignore[attr-defined]  # it is a generator
+        assert mount.warm_up is not None
+        with trio.fail_after(5):
+            await mount.warm_up.was_cancelled.wait()
+
+    await _serving(mount, ask)
+
+
+async def test_a_mount_without_a_disk_cache_says_how_to_have_one() -> None:
+    async def ask(server: ControlServer) -> None:
+        client = ControlClient(MOUNTPOINT)
+        with pytest.raises(ConfigurationError, match="read_cache=SIZE"):
+            await trio.to_thread.run_sync(lambda: list(client.warm_up([[]])))
+
+    await _serving(Mount(), ask)

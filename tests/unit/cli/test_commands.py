@@ -132,6 +132,7 @@ def test_a_wrong_option_is_found_before_anything_else() -> None:
         (["sta"], ["stats"]),
         (["stats", "--int"], ["--interval"]),
         (["umount", "--f"], ["--force"]),
+        (["warm"], ["warmup"]),
     ],
 )
 def test_completion_for_the_shell(words: list[str], completions: list[str]) -> None:
@@ -159,6 +160,7 @@ def test_completion_for_the_shell(words: list[str], completions: list[str]) -> N
         ("umount", "refused (EROFS)"),
         ("pending", "No request is made"),
         ("stats", "store operation requests failures retries sent received p50 p90 p99 max"),
+        ("warmup", "What is there already is not fetched again"),
         ("recover", "they are holes in the copy"),
     ],
 )

@@ -49,6 +49,33 @@ class Counters:
         return found
 
 
+def test_a_disk_cache_has_its_lines() -> None:
+    report = Counters().report()
+    assert not [row for row in plain_rows(report) if row[0] == "cache"]
+    assert not [line for line in module._closing_lines(report) if "disk cache" in line]
+    report["budgets"]["read_cache_bytes"] = {"used": 3 << 20, "limit": 1 << 30}
+    report["pages"] = {
+        "memory_bytes": 5,
+        "cached_bytes": 3 << 20,
+        "cached_blocks": 3,
+        "cache_hits": 1,
+        "cache_misses": 2,
+        "cache_hit_bytes": 1 << 20,
+    }
+    rows = [row for row in plain_rows(report) if row[0] == "cache"]
+    assert [row[1:] for row in rows] == [
+        ("cached_bytes", "3145728"),
+        ("cached_blocks", "3"),
+        ("cache_hits", "1"),
+        ("cache_misses", "2"),
+        ("cache_hit_bytes", "1048576"),
+    ]
+    assert (
+        "disk cache: 3.0 MiB of 1.0 GiB in 3 blocks; "
+        "1 read (1.0 MiB) answered by it, 2 by the store" in module._closing_lines(report)
+    )
+
+
 def test_lines_have_as_many_columns_as_the_help_says() -> None:
     counters = Counters()
     counters.ask("stat", "a\tb")
