@@ -158,6 +158,12 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "find and its like list a tree from its top, or directory by directory",
     ),
     (
+        "dated metadata",
+        "dates_metadata",
+        "attributes are asked for once, and remembered while listings show the same object",
+        "attributes are asked for again after a minute: no listing tells that others changed them",
+    ),
+    (
         "over a network",
         "is_remote",
         "a name is looked up by a listing that brings what is in a small directory along",

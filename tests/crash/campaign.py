@@ -167,6 +167,7 @@ class Campaign:
         kill = () if killer is None else (mount.process.pid, self._chance.randrange(1, 40))
         processes = self._start_workers(FOREVER_S, killer, kill)
         try:
+            self._wait_until_begun(mount)
             delay_s = self._chance.uniform(0, self.longest_round_s)
             end_s = time.monotonic() + (delay_s if killer is None else self.longest_round_s)
             while mount.process.poll() is None and time.monotonic() < end_s:
@@ -182,6 +183,14 @@ class Campaign:
         self._read_logs()
         told = ERRNO.findall(mount.log_text())
         self.score.problems += [f"a call failed before the kill: {line}" for line in told]
+
+    def _wait_until_begun(self, mount: Mount) -> None:
+        """Wait until every worker has a log: on a busy machine a process takes long to start."""
+        logs = [self.folder / f"log-{number}" for number in range(self.workers)]
+        deadline_s = time.monotonic() + WORKER_END_S
+        while not all(log.exists() for log in logs) and mount.process.poll() is None:
+            assert time.monotonic() < deadline_s, "workers did not begin"
+            time.sleep(0.005)
 
     def _start_workers(
         self, seconds: float, killer: int | None = None, kill: tuple[int, ...] = ()
