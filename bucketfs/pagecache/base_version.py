@@ -20,10 +20,9 @@ FETCH_BYTES = 1 << 20
 class BaseVersion:
     """One version of an object and its reader, which is closed when nobody reads any more."""
 
-    def __init__(self, reader: ObjectReader, source: Source, nursery: trio.Nursery) -> None:
+    def __init__(self, reader: ObjectReader, source: Source) -> None:
         self._reader = reader
         self._source = source
-        self._nursery = nursery
         self._readers = 0
         self._is_retired = False
 
@@ -63,7 +62,7 @@ class BaseVersion:
         self._reader.moved(info)
 
     def retire(self) -> None:
-        """Close the reader in the background, once those who read have what they asked for."""
+        """Close the reader, once those who read have what they asked for."""
         self._is_retired = True
         self._close_if_unused()
 
@@ -76,7 +75,7 @@ class BaseVersion:
 
     def _close_if_unused(self) -> None:
         if self._is_retired and not self._readers:
-            self._nursery.start_soon(self._reader.aclose)
+            self._reader.close()
             self._is_retired = False
 
 
@@ -112,4 +111,4 @@ class Bases:
             settings=self._settings,
             data=data,
         )
-        return BaseVersion(reader, source, self._nursery)
+        return BaseVersion(reader, source)

@@ -109,7 +109,7 @@ class PageCache:
         `record` is its number in the journal: an upload begun for it goes on with its next save.
         Raises: CacheDirectoryError (its spill file is not there), NoSpace.
         """
-        spill = SpillFile(self._folder.spill_path(image.spill), self._stages)
+        spill = self._spill(image.spill)
         if image.spill is not None:
             await trio.to_thread.run_sync(spill.adopt, limiter=self._spilling)
         pages = Pages(self._room, spill, self._spilling)
@@ -163,10 +163,14 @@ class PageCache:
             await trio.to_thread.run_sync(self._folder.close, limiter=self._spilling)
 
     def _content(self, info: ObjectInfo | None, data: bytes | None) -> Content:
-        spill = SpillFile(self._folder.spill_path(), self._stages)
+        spill = self._spill()
         return self._added(
             Content(self._shared, Pages(self._room, spill, self._spilling), info, data)
         )
+
+    def _spill(self, name: str | None = None) -> SpillFile:
+        folder = self._folder
+        return SpillFile(folder.spill_path, name or folder.new_spill_name(), self._stages)
 
     def _added(self, content: Content) -> Content:
         self._contents.add(content)

@@ -34,6 +34,8 @@ class CacheFolder:
         self, path: Path, lock_descriptor: int, *, is_temporary: bool, first_number: int = 1
     ) -> None:
         self._path = path
+        self.spill_path = path / "spill"
+        """Where spill files are."""
         self._lock_descriptor = lock_descriptor
         self._is_temporary = is_temporary
         self._numbers = itertools.count(first_number)
@@ -71,9 +73,9 @@ class CacheFolder:
         """Where the disk cache is."""
         return self._path / "blocks"
 
-    def spill_path(self, name: str | None = None) -> Path:
-        """Return the path of a spill file: a named one, or a new one that was never used."""
-        return self._path / "spill" / (name or f"{next(self._numbers):08d}.spill")
+    def new_spill_name(self) -> str:
+        """Return the name of a spill file that was never used."""
+        return f"{next(self._numbers):08d}.spill"
 
     def rescue(self, kept: Container[str] = ()) -> None:
         """Move spill files aside that a dead mount left and that no name in `kept` stands for.

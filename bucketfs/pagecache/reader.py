@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 
@@ -19,19 +19,18 @@ from bucketfs.errors import ConfusedServer, ObjectChanged, ObjectNotFound, Stora
 from bucketfs.pagecache.blocks.source import Source
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.buffers import Buffers
+from bucketfs.pagecache.cursor import Cursor
 from bucketfs.pagecache.streams import Stream
 from bucketfs.pagecache.window import (
     BACKWARD_SEEK,
     KIB,
-    MIB,
     PARALLEL_SEGMENT,
     ReadSettings,
-    Run,
-    StreamCount,
     is_nearly_received,
     page_ceil,
     page_floor,
     segment_end,
+    tail_start,
 )
 from bucketfs.storage.interface import ObjectInfo
 
@@ -40,41 +39,6 @@ logger = logging.getLogger(__name__)
 IDLE_S = 1.0
 """After so long without a read, what a run fetched ahead is given to whoever needs memory."""
 SMALLEST_CHUNK = 128 * KIB
-SMALLEST_CEILING = MIB
-MEASURED_BYTES = 4 * MIB
-"""Streams shorter than this say more of latency than of the connection's rate."""
-
-
-class _Cursor:
-    """A run with the streams that feed it, ascending by offset."""
-
-    __slots__ = ("ceiling", "count", "has_stalled", "run", "streams", "used_s")
-
-    def __init__(self, start: int, settings: ReadSettings) -> None:
-        self.run = Run(start)
-        self.streams: list[Stream] = []
-        self.count = StreamCount(settings.concurrency)
-        self.ceiling = settings.max_window
-        self.has_stalled = False
-        self.used_s = trio.current_time()
-
-    @property
-    def is_waited_for(self) -> bool:
-        return any(stream.is_waited_for for stream in self.streams)
-
-    def window_limit(self) -> int:
-        """Return the longest request for it now: short ones where several run side by side."""
-        return min(self.ceiling, PARALLEL_SEGMENT) if self.count.streams > 1 else self.ceiling
-
-    def learn(self, stream: Stream, settings: ReadSettings) -> None:
-        """Take the experience of a finished stream: its rate, and whether there was memory."""
-        if stream.was_short_of_memory:
-            self.ceiling = max(SMALLEST_CEILING, self.ceiling // 2)
-        else:
-            self.ceiling = min(settings.max_window, self.ceiling * 2)
-        if stream.received >= MEASURED_BYTES:
-            self.count.observe(stream.rate, stream.streams_beside, self.has_stalled)
-            self.has_stalled = False
 
 
 class ObjectReader:
@@ -109,7 +73,7 @@ class ObjectReader:
         self._ahead_bytes = max(
             2 * chunk_bytes, min(self._settings.ahead_bytes, budget.limit_bytes // 8)
         )
-        self._cursors: list[_Cursor] = []
+        self._cursors: list[Cursor] = []
         self._changed: ObjectChanged | None = None
         self._is_closed = False
         budget.add_reclaimer(self._reclaim)
@@ -146,7 +110,7 @@ class ObjectReader:
                 start = stop
         if not self._buffers.has_memory():
             # Who was served may stay away for long: nothing that it has passed waits for it.
-            _drop_passed(cursor)
+            cursor.drop_passed()
         return views
 
     def moved(self, info: ObjectInfo) -> None:
@@ -154,7 +118,7 @@ class ObjectReader:
         self.info = info
         self._changed = None
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Stop what runs and give back the memory; reads that wait fail; views stay valid.
 
         A request that stands in the network ends by itself, in the nursery, with its next bytes.
@@ -164,7 +128,7 @@ class ObjectReader:
         self._is_closed = True
         self._budget.remove_reclaimer(self._reclaim)
         for cursor in self._cursors:
-            self._drop(cursor)
+            cursor.drop()
         self._cursors.clear()
         self._buffers.close()
 
@@ -174,7 +138,7 @@ class ObjectReader:
         if self._changed is not None:
             raise copy.copy(self._changed) from self._changed
 
-    def _cursor_for(self, start: int, length: int) -> _Cursor:
+    def _cursor_for(self, start: int, length: int) -> Cursor:
         """Return the cursor whose run this read goes on with, or a new one; most recent last."""
         self._check_usable()
         for cursor in reversed(self._cursors):
@@ -182,7 +146,7 @@ class ObjectReader:
                 break
         else:
             self._forget_longest_unused()
-            cursor = _Cursor(start, self._settings)
+            cursor = Cursor(start, self._settings)
             self._cursors.append(cursor)
         if cursor is not self._cursors[-1]:
             self._cursors.remove(cursor)
@@ -196,11 +160,11 @@ class ObjectReader:
             return
         for cursor in self._cursors:
             if not cursor.is_waited_for:
-                self._drop(cursor)
+                cursor.drop()
                 self._cursors.remove(cursor)
                 return
 
-    def _holding(self, offset: int, cursor: _Cursor) -> Stream | None:
+    def _holding(self, offset: int, cursor: Cursor) -> Stream | None:
         """Return a stream that has the byte at `offset` or will have it; `cursor`'s own first."""
         for stream in cursor.streams:
             if stream.holds(offset):
@@ -211,7 +175,7 @@ class ObjectReader:
                     return stream
         return None
 
-    def _steer(self, cursor: _Cursor, start: int) -> None:
+    def _steer(self, cursor: Cursor, start: int) -> None:
         """Let the streams of `cursor` go on, and drop what it has passed before `start`."""
         limit = cursor.run.position + self._ahead_of(cursor)
         # Bytes kept for reads that come out of order are a luxury.
@@ -223,14 +187,14 @@ class ObjectReader:
             if stream.is_finished and stream.front <= passed:
                 cursor.streams.remove(stream)
 
-    def _ask(self, cursor: _Cursor, start: int, end: int) -> None:
+    def _ask(self, cursor: Cursor, start: int, end: int) -> None:
         """Begin requests for those of the bytes `start` to `end` that nobody has or fetches."""
         start = self._covered_from(start, cursor)
         while start < end:
             self._fetch(cursor, start, end)
             start = self._covered_from(start, cursor)
 
-    def _read_ahead(self, cursor: _Cursor) -> None:
+    def _read_ahead(self, cursor: Cursor) -> None:
         """Begin the requests beyond the run's position that are due."""
         if not cursor.run.is_sequential:
             return
@@ -245,7 +209,7 @@ class ObjectReader:
                 return
             covered = self._fetch(cursor, covered, covered).end
 
-    def _is_next_due(self, cursor: _Cursor, covered: int, ahead: int) -> bool:
+    def _is_next_due(self, cursor: Cursor, covered: int, ahead: int) -> bool:
         """Say whether a request from `covered` on should begin now."""
         running = [stream for stream in cursor.streams if not stream.is_stopped]
         window = cursor.run.window(cursor.ceiling)
@@ -259,27 +223,27 @@ class ObjectReader:
             len(running) == 1 and is_nearly_received(window, running[0].missing_bytes)
         )
 
-    def _ahead_of(self, cursor: _Cursor) -> int:
+    def _ahead_of(self, cursor: Cursor) -> int:
         """Return how many bytes may be ahead of the reader: a segment for each parallel stream."""
         if cursor.count.streams == 1:
             return self._ahead_bytes
         most = max(self._ahead_bytes, self._budget.limit_bytes // 2)
         return min(most, PARALLEL_SEGMENT * cursor.count.streams)
 
-    def _covered_from(self, offset: int, cursor: _Cursor) -> int:
+    def _covered_from(self, offset: int, cursor: Cursor) -> int:
         """Return where the first byte from `offset` on is that nobody has or fetches."""
         while (stream := self._holding(offset, cursor)) is not None:
             offset = stream.front if stream.is_stopped else stream.end
         return offset
 
-    def _fetch(self, cursor: _Cursor, start: int, asked_end: int) -> Stream:
+    def _fetch(self, cursor: Cursor, start: int, asked_end: int) -> Stream:
         """Begin a request for `start` to at least `asked_end`, and more where a run goes on."""
         causes.check_may_ask()  # not in the request: others may wait for it who are not refused
         size = self.info.size
         if size <= self._settings.whole_bytes:
             start, end = 0, size
         else:
-            start = self._bridged(cursor, start)
+            start = self._begin(cursor, start)
             end = segment_end(cursor.run, start, asked_end, size, cursor.window_limit())
             end = self._next_held(start, end)
         stream = Stream(
@@ -295,13 +259,18 @@ class ObjectReader:
         self._nursery.start_soon(self._carry_out, cursor, stream, name="read ahead")
         return stream
 
-    def _bridged(self, cursor: _Cursor, start: int) -> int:
-        """Return where to begin: a small gap that reordered reads left will be asked for too."""
-        ends = [stream.front if stream.is_stopped else stream.end for stream in cursor.streams]
-        before = max((end for end in ends if end <= start), default=-1)
-        if cursor.run.is_sequential and before > 0 and start - before <= BACKWARD_SEEK:
-            return before
-        return page_floor(start)
+    def _begin(self, cursor: Cursor, start: int) -> int:
+        """Return where to begin: a small gap that reordered reads left will be asked for too.
+
+        So will what is before a first read near the end: archives and columnar files have their
+        directory there, and are read backwards from the last bytes.
+        """
+        if cursor.run.is_sequential:
+            before = _last_end(cursor.streams, start)
+            return before if before > 0 and start - before <= BACKWARD_SEEK else page_floor(start)
+        tail = tail_start(self.info.size, start)
+        held = max(_last_end(each.streams, start) for each in self._cursors)
+        return max(tail, held)
 
     def _next_held(self, start: int, end: int) -> int:
         """Return the end of a request from `start` that fetches nothing that is here already."""
@@ -311,7 +280,7 @@ class ObjectReader:
                     end = stream.kept_from
         return end
 
-    async def _carry_out(self, cursor: _Cursor, stream: Stream) -> None:
+    async def _carry_out(self, cursor: Cursor, stream: Stream) -> None:
         """Run the request of `stream`; its error goes to those who wait for it, never further."""
         info = self.info
         error: StorageError | None = ConfusedServer(
@@ -335,7 +304,7 @@ class ObjectReader:
             stream.finish(error)
         self._finished(cursor, stream)
 
-    def _finished(self, cursor: _Cursor, stream: Stream) -> None:
+    def _finished(self, cursor: Cursor, stream: Stream) -> None:
         """Keep what a finished stream brought if somebody may still want it, and go on."""
         if self._is_closed or cursor not in self._cursors:
             stream.drop_all()
@@ -372,11 +341,6 @@ class ObjectReader:
         gone.__cause__ = exc
         return gone
 
-    def _drop(self, cursor: _Cursor) -> None:
-        """Stop the streams of `cursor` and give back their memory, save what is waited for."""
-        for stream in cursor.streams:
-            stream.drop_all()
-
     def _reclaim(self, count: int) -> int:
         """Free what is idle or was passed by its reader, up to about `count` bytes."""
         used_before = self._budget.used_bytes
@@ -387,14 +351,14 @@ class ObjectReader:
             if freed >= count:
                 break
             if cursor.used_s <= idle_before_s and not cursor.is_waited_for:
-                self._drop(cursor)
+                cursor.drop()
             else:
-                _drop_passed(cursor)
+                cursor.drop_passed()
             self._buffers.drain(count - freed)
         return max(0, used_before - self._budget.used_bytes)
 
 
-def _drop_passed(cursor: _Cursor) -> None:
-    """Give back what the run has passed, though reads out of order might have wanted it."""
-    for stream in cursor.streams:
-        stream.drop_before(min(cursor.run.position, stream.front))
+def _last_end(streams: Iterable[Stream], offset: int) -> int:
+    """Return where the last of `streams` that end up to `offset` does, -1 where none."""
+    ends = (stream.front if stream.is_stopped else stream.end for stream in streams)
+    return max((end for end in ends if end <= offset), default=-1)

@@ -23,10 +23,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SpillFile:
-    """Bytes at their own offsets in a named file that exists only while it is needed."""
+    """Bytes at their own offsets in the file `name`, which exists only while it is needed."""
 
-    def __init__(self, path: Path, stages: Stages) -> None:
-        self._path = path
+    def __init__(self, folder: Path, name: str, stages: Stages) -> None:
+        self._folder = folder
+        self._name = name
         self._stages = stages
         self._descriptor: int | None = None
         self._direct: DirectFile | None = None
@@ -35,7 +36,7 @@ class SpillFile:
     @property
     def path(self) -> Path:
         """Where it is, or would be."""
-        return self._path
+        return self._folder / self._name
 
     @property
     def is_there(self) -> bool:
@@ -77,14 +78,14 @@ class SpillFile:
             return
         try:
             os.fdatasync(self._descriptor)
-            _sync_folder(self._path.parent)
+            _sync_folder(self._folder)
         except OSError as exc:
             raise self._translated(exc, "sync") from exc
 
     def adopt(self) -> None:
         """Take over the file that an earlier mount left here. Raises: CacheDirectoryError."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as exc:
             raise self._translated(exc, "open") from exc
 
@@ -95,7 +96,7 @@ class SpillFile:
         descriptor, self._descriptor = self._descriptor, None
         direct, self._direct = self._direct, None
         try:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             os.close(descriptor)
             if direct is not None:
                 direct.close()
@@ -105,7 +106,7 @@ class SpillFile:
     def _opened(self) -> int:
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
+            self._descriptor = os.open(self.path, flags, 0o600)
         return self._descriptor
 
     def _write_direct(self, offset: int, views: Sequence[memoryview]) -> int:
@@ -115,7 +116,7 @@ class SpillFile:
             return 0
         try:
             if self._direct is None:
-                self._direct = DirectFile(self._path, self._stages)
+                self._direct = DirectFile(self.path, self._stages)
             return self._direct.write(offset, views)
         except OSError as exc:
             if exc.errno not in _NOT_DIRECT:
@@ -125,7 +126,7 @@ class SpillFile:
             return 0
 
     def _translated(self, exc: OSError, verb: str) -> BucketfsError:
-        message = f"cannot {verb} the spill file {self._path}: {exc.strerror}"
+        message = f"cannot {verb} the spill file {self.path}: {exc.strerror}"
         if exc.errno in _FULL:
             return NoSpace(f"{message}; free space there or name another cache_dir")
         return CacheDirectoryError(f"{message}; check the disk of cache_dir")

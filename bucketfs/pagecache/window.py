@@ -36,6 +36,9 @@ WORTHWHILE_GAIN = 1.3
 HOLD_SEGMENTS = 32
 """How many requests to wait, after more streams did not help, until they are tried again."""
 DENSITY_SPAN = 16 * MIB
+TAIL_BYTES = 128 * KIB
+"""What comes along with a read near the end of an object: the footer of most Parquet files, the
+directory of a zip file of a thousand names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,12 @@ def segment_end(run: Run, start: int, asked_end: int, size: int, ceiling: int) -
     if run.is_sequential and size - end < (end - start) // 2:
         return size
     return min(end, size)
+
+
+def tail_start(size: int, start: int) -> int:
+    """Return where a request should begin of which a reader of no run wants the byte at `start`."""
+    tail = page_floor(max(0, size - TAIL_BYTES))
+    return tail if start >= tail else page_floor(start)
 
 
 def is_nearly_received(window: int, missing: int) -> bool:

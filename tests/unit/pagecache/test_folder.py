@@ -45,7 +45,7 @@ def test_who_only_looks_whether_it_is_taken_keeps_no_mount_out(
 
 def test_spill_paths_differ_and_lie_in_the_folder(tmp_path: Path) -> None:
     folder = CacheFolder.open(tmp_path)
-    paths = {folder.spill_path() for _ in range(3)}
+    paths = {folder.spill_path / folder.new_spill_name() for _ in range(3)}
     assert len(paths) == 3
     assert {path.parent for path in paths} == {tmp_path / "spill"}
     folder.close()
@@ -57,11 +57,11 @@ def test_what_a_dead_mount_left_is_kept_and_named(
 ) -> None:
     for content in (b"first", b"second"):
         folder = CacheFolder.open(tmp_path)
-        folder.spill_path().write_bytes(content)
+        (folder.spill_path / folder.new_spill_name()).write_bytes(content)
         folder.close()
     caplog.set_level(logging.WARNING)
     folder = CacheFolder.open(tmp_path)
-    assert folder.spill_path().name == "00000003.spill"
+    assert folder.new_spill_name() == "00000003.spill"
     folder.rescue(kept={"00000002.spill"})
     folder.close()
     assert [path.read_bytes() for path in (tmp_path / "spill").iterdir()] == [b"second"]

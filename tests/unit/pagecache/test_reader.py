@@ -106,7 +106,7 @@ async def reading(
             data=data,
         )
         yield reader
-        await reader.aclose()
+        reader.close()
     assert budget.used_bytes == 0
 
 
@@ -165,6 +165,21 @@ async def test_random_reads_fetch_the_pages_asked_for() -> None:
     assert store.requested_bytes <= 50 * 8 * KIB
 
 
+async def test_a_read_near_the_end_brings_along_what_is_before_it() -> None:
+    size = 50 * MIB + 77
+    store = FakeStore(size, has_threads=True)
+    async with reading(store) as reader:
+        await checked(reader, size - 8, 8)
+        await checked(reader, size - 60_000, 50_000)
+        await checked(reader, size - 100_000, 1000)
+        assert len(store.requests) == 1
+        assert 128 * KIB <= store.requested_bytes <= 136 * KIB
+        await checked(reader, size - 200_000, 1000)
+        assert len(store.requests) == 2
+    asked = sorted((start, start + length) for start, length in store.requests)
+    assert asked[0][1] <= asked[1][0], "nothing twice"
+
+
 async def test_parallel_reads_of_the_same_bytes_share_one_request() -> None:
     store = FakeStore(100 * MIB, has_threads=True)
     store.gate = trio.Event()
@@ -213,7 +228,7 @@ async def test_many_readers_progress_in_a_small_budget(has_threads: bool) -> Non
         for start in range(0, size, piece):
             await checked(reader, start, piece)
             peak = max(peak, budget.used_bytes)
-        await reader.aclose()
+        reader.close()
 
     with trio.fail_after(30):
         async with trio.open_nursery() as requests, trio.open_nursery() as nursery:
@@ -314,7 +329,7 @@ async def test_closing_ends_a_waiting_stream_and_its_readers() -> None:
         async with reading(store) as reader, trio.open_nursery() as nursery:
             nursery.start_soon(read_until_closed, reader)
             await trio.testing.wait_all_tasks_blocked()
-            await reader.aclose()
+            reader.close()
             store.gate.set()
     assert ended == ["closed"]
 
@@ -329,7 +344,7 @@ async def test_what_an_idle_reader_fetched_ahead_is_given_to_others() -> None:
             await budget.take(16 * MIB)
         budget.give(16 * MIB)
         await checked(reader, MIB, MIB)
-        await reader.aclose()
+        reader.close()
     assert budget.used_bytes == 0
 
 
@@ -386,7 +401,7 @@ async def test_readers_that_were_served_hold_nothing_of_a_full_budget(has_thread
             await trio.sleep(0.05)
         assert budget.used_bytes <= budget.limit_bytes + 2 * MIB
         for reader in readers:
-            await reader.aclose()
+            reader.close()
 
 
 class Nobody:

@@ -15,7 +15,7 @@ from bucketfs.pagecache.spill import MAX_VECTORS, SpillFile
 
 
 def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path: Path) -> None:
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     assert not spill.path.exists()
     spill.write(5000, [b"one", memoryview(b"two")])
     spill.write(0, [b"x"] * (MAX_VECTORS * 2 + 1))
@@ -34,7 +34,7 @@ def test_bytes_lie_at_their_own_offsets_until_discard(tmp_path: Path) -> None:
 def test_large_writes_past_the_page_cache_meet_small_ones(
     tmp_path: Path, first: int, sizes: list[int]
 ) -> None:
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     expected = bytearray(os.urandom(first + sum(sizes) + 100))
     spill.write(0, [bytes(expected)])
     offset, buffers = first, [os.urandom(size) for size in sizes]
@@ -55,7 +55,7 @@ def test_a_disk_without_direct_writes_is_written_as_usual(
         raise OSError(errno.EINVAL, "not aligned")
 
     monkeypatch.setattr(os, "pwrite", refusing)
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     data = os.urandom(2 << 20)
     spill.write(0, [data])
     spill.write(len(data), [data])
@@ -70,7 +70,7 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
         return whole(descriptor, [buffers[0][:2]], offset)
 
     monkeypatch.setattr(os, "pwritev", short)
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     spill.write(3, [b"hello", b"", b"world"])
     assert spill.read(3, 10) == b"helloworld"
     spill.discard()
@@ -86,14 +86,14 @@ def test_a_full_disk_is_told_from_a_broken_one(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "pwritev", failing)
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     with pytest.raises(expected, match=r"a\.spill"):
         spill.write(0, [b"x"])
     spill.discard()
 
 
 def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path: Path) -> None:
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     spill.write(0, [b"abc"])
     with pytest.raises(CacheDirectoryError, match="shorter"):
         spill.read(0, 4)
@@ -101,7 +101,7 @@ def test_a_spill_file_that_lost_bytes_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_body_yields_its_sources_in_order_and_again(tmp_path: Path) -> None:
-    spill = SpillFile(tmp_path / "a.spill", Stages())
+    spill = SpillFile(tmp_path, "a.spill", Stages())
     spilled = b"s" * (BLOCK_BYTES + 3)
     spill.write(10, [spilled])
     hole = BLOCK_BYTES * 2 + 1
