@@ -212,6 +212,7 @@ class Finder:
             self._changes.tree_changed(prefix)
             self._sweeps.tree_changed(prefix)
             self._listings.forget_tree(prefix)
+            self._prover.forget_tree(prefix)
             self._streams = {
                 listed: stream
                 for listed, stream in self._streams.items()

@@ -211,6 +211,15 @@ class Prover:
         self._parked.pop(key, None)
         self._unlearn(key)
 
+    def forget_tree(self, prefix: str) -> None:
+        """Drop what is known of all keys below `prefix`: other objects may have them now.
+
+        They may look the same in a listing: an empty file of this very second, say.
+        """
+        for known in (self._proofs, self._recollected, self._parked):
+            for key in [key for key in known if key.startswith(prefix)]:
+                self.forget(key)
+
     def park(self, info: ObjectInfo, data: bytes) -> None:
         """Keep fetched bytes until somebody looks the file up."""
         self._parked.pop(info.key, None)
