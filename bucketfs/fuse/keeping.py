@@ -237,10 +237,11 @@ async def restore(journal: Journal, tree: Tree, pages: Restorable) -> list[Node]
             nodes.append(await _restored(record, tree, pages))
         except CacheDirectoryError as exc:
             # The mount died between the end of a save and the end of its record, or bytes are lost.
-            if await tree.own.found(record.key, (record.attributes, *record.sent)) is None:
-                await _leave(journal, record, exc)
-            else:
+            sent = (record.attributes, *record.sent)
+            if await tree.own.was_saved(record.key, sent, record.size):
                 await journal.drop_files([record.number])
+            else:
+                await _leave(journal, record, exc)
         except BucketfsError as exc:
             await _leave(journal, record, exc)
     nodes.reverse()

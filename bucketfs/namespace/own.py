@@ -31,6 +31,17 @@ class OwnObjects:
         found = await self._found(key)
         return found if found is not None and is_own(found, sent) else None
 
+    async def was_saved(self, key: str, sent: Sequence[ObjectAttributes], size: int) -> bool:
+        """Tell whether a file of `size` bytes, whose bytes here are gone, is in the bucket.
+
+        They are let go only after a save, or with the file. An object that grows tells nobody's
+        name; that it has as many bytes is all that can be seen. Raises: StorageError.
+        """
+        found = await self._found(key)
+        if found is None:
+            return False
+        return is_own(found, sent) or (found.is_appendable and found.size >= size)
+
     async def grown(self, node: Node) -> ObjectInfo | None:
         """Return the object if it is as an earlier save, whose end nobody knows, let it grow.
 

@@ -109,9 +109,10 @@ class PageCache:
         `record` is its number in the journal: an upload begun for it goes on with its next save.
         Raises: CacheDirectoryError (its spill file is not there), NoSpace.
         """
-        spill = self._spill(image.spill)
+        spill = self._spill()
         if image.spill is not None:
-            await trio.to_thread.run_sync(spill.adopt, limiter=self._spilling)
+            name, stop = image.spill, image.spilled_stop
+            await trio.to_thread.run_sync(spill.adopt, name, stop, limiter=self._spilling)
         pages = Pages(self._room, spill, self._spilling)
         await restore(pages, image)
         content = Content(self._shared, pages, image.base, is_restored=True)
@@ -168,9 +169,8 @@ class PageCache:
             Content(self._shared, Pages(self._room, spill, self._spilling), info, data)
         )
 
-    def _spill(self, name: str | None = None) -> SpillFile:
-        folder = self._folder
-        return SpillFile(folder.spill_path, name or folder.new_spill_name(), self._stages)
+    def _spill(self) -> SpillFile:
+        return SpillFile(self._folder.spill_path, self._folder.new_spill_name, self._stages)
 
     def _added(self, content: Content) -> Content:
         self._contents.add(content)

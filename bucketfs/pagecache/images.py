@@ -38,6 +38,11 @@ class Image:
     data: bytes | None
     base: ObjectInfo | None
 
+    @property
+    def spilled_stop(self) -> int:
+        """How long the spill file is at least."""
+        return max((stop for _, stop, where in self.ranges if where == SPILL), default=0)
+
 
 async def take(pages: Pages, base: ObjectInfo | None) -> Image:
     """Return the image of a file as it is now; what it refers to is on disk, durably.

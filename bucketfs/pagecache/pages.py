@@ -15,6 +15,8 @@ from bucketfs.pagecache.pieces import PAGE_BUFFER_BYTES, Piece
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
 
+_END = 1 << 63  # past the end of any file
+
 SMALL_BYTES = PAGE_BUFFER_BYTES // 2
 """Writes up to this size are gathered; larger ones keep the kernel's own `bytes` object."""
 
@@ -199,14 +201,15 @@ class Pages:
         await self.drop_spill()
 
     async def drop_spill(self) -> None:
-        """Remove the spill file if no extent is in it any more. Raises: CacheDirectoryError.
+        """Remove the spill file if no extent is in it any more, of no frozen map either.
 
-        Not a checkpoint for the many files that never had one.
+        Not a checkpoint for the many files that never had one. Raises: CacheDirectoryError.
         """
         if not (self.spill.is_there or self._lock.locked()):
             return
         async with self._lock:
-            if not any(extent.kind is Kind.SPILLED for extent in self.extents):
+            is_used = any(extent.kind is Kind.SPILLED for extent in self.extents)
+            if not is_used and not self._is_pinned(0, _END):
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self.spill.discard, limiter=self._limiter)
 

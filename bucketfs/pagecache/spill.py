@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bucketfs.errors import BucketfsError, CacheDirectoryError, NoSpace
@@ -23,11 +23,16 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SpillFile:
-    """Bytes at their own offsets in the file `name`, which exists only while it is needed."""
+    """Bytes at their own offsets in a file of `folder`, which exists only while it is needed.
 
-    def __init__(self, folder: Path, name: str, stages: Stages) -> None:
+    Each time that it is made it gets a new name, of `new_name`: a record of the journal that names
+    an earlier one never finds other bytes there.
+    """
+
+    def __init__(self, folder: Path, new_name: Callable[[], str], stages: Stages) -> None:
         self._folder = folder
-        self._name = name
+        self._new_name = new_name
+        self._name = ""
         self._stages = stages
         self._descriptor: int | None = None
         self._direct: DirectFile | None = None
@@ -35,7 +40,7 @@ class SpillFile:
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be."""
+        """Where it is; before the first `write` or `adopt`, and after `discard`, it is nowhere."""
         return self._folder / self._name
 
     @property
@@ -62,9 +67,11 @@ class SpillFile:
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`. Raises: CacheDirectoryError."""
         try:
-            data = os.pread(self._opened(), length, offset)
+            if self._descriptor is None:
+                raise OSError(errno.ENOENT, "nothing was written to it")
+            data = os.pread(self._descriptor, length, offset)
             while len(data) < length:
-                more = os.pread(self._opened(), length - len(data), offset + len(data))
+                more = os.pread(self._descriptor, length - len(data), offset + len(data))
                 if not more:
                     raise OSError(errno.EIO, "the file is shorter than what was written to it")
                 data += more
@@ -82,12 +89,18 @@ class SpillFile:
         except OSError as exc:
             raise self._translated(exc, "sync") from exc
 
-    def adopt(self) -> None:
-        """Take over the file that an earlier mount left here. Raises: CacheDirectoryError."""
+    def adopt(self, name: str, least_bytes: int) -> None:
+        """Take over the file that an earlier mount left. Raises: CacheDirectoryError (none is
+        there, or one that is shorter)."""
+        self._name = name
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            if os.fstat(descriptor).st_size < least_bytes:
+                os.close(descriptor)
+                raise OSError(errno.EIO, f"it is shorter than {least_bytes} bytes")
+            self._descriptor = descriptor
         except OSError as exc:
-            raise self._translated(exc, "open") from exc
+            raise self._translated(exc, "take over") from exc
 
     def discard(self) -> None:
         """Remove the file and free its space; it is made anew by a later `write`."""
@@ -105,6 +118,7 @@ class SpillFile:
 
     def _opened(self) -> int:
         if self._descriptor is None:
+            self._name = self._new_name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
         return self._descriptor

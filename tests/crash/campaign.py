@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -131,6 +132,7 @@ class Campaign:
         except Unreadable as exc:
             self.score.problems.append(f"kill {self.score.kills}, the next mount: {exc}")
             return
+        (self.folder / "shared-log.found").write_bytes(shared_log(found))
         self._compare(found, "the next mount")
         lines = numbers_in_log(shared_log(found), self.workers)
         self._worlds = [adopted(part_of(found, n), len(lines[n])) for n in range(self.workers)]
@@ -180,6 +182,7 @@ class Campaign:
                 process.kill()
                 process.wait()
         mount.kill()
+        self._keep_journal()
         self._read_logs()
         told = ERRNO.findall(mount.log_text())
         self.score.problems += [f"a call failed before the kill: {line}" for line in told]
@@ -191,6 +194,13 @@ class Campaign:
         while not all(log.exists() for log in logs) and mount.process.poll() is None:
             assert time.monotonic() < deadline_s, "workers did not begin"
             time.sleep(0.005)
+
+    def _keep_journal(self) -> None:
+        """Copy the journal as the kill left it: it tells how something came about."""
+        kept = self.folder / f"journal.{self.rounds - 1:03}"
+        kept.mkdir()
+        for file in (self.folder / "mnt.cache").glob("journal.db*"):
+            shutil.copy(file, kept)
 
     def _start_workers(
         self, seconds: float, killer: int | None = None, kill: tuple[int, ...] = ()

@@ -20,6 +20,7 @@ from bucketfs.namespace.finder import Finder
 from bucketfs.namespace.nodes import Caller, Changes, Node
 from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.cache import PageCache
+from bucketfs.pagecache.content import Content
 from bucketfs.pagecache.group_commit import GroupCommit
 from bucketfs.pagecache.journal import Journal
 from bucketfs.pagecache.spill import SpillFile
@@ -501,6 +502,37 @@ async def test_an_older_state_never_comes_back_over_what_a_save_was_told_of(
     assert Journal.read(tmp_path).files == ()
     second = await live(store, tmp_path, nursery)
     assert await second.read(await second.tree.lookup(second.tree.root, b"f")) == b"newer"
+    second.die()
+
+
+@pytest.mark.parametrize("grows", [False, True])
+async def test_a_record_that_comes_back_finds_no_bytes_of_a_later_state(
+    tmp_path: Path, nursery: trio.Nursery, grows: bool
+) -> None:
+    store = MemoryStore()
+    first = await live(store, tmp_path, nursery)
+    base = b"0" * 10
+    if grows:
+        await store.append("f", 0, BytesBody(base), ObjectAttributes())
+    else:
+        await store.write("f", BytesBody(base), ObjectAttributes())
+    node = await first.tree.lookup(first.tree.root, b"f")
+    number = await first.handles.open(node, os.O_WRONLY | os.O_APPEND)
+    await first.handles.write(number, len(base), b"1" * (100 * KIB))
+    await first.handles.flush(number)
+    await first.tree.save(node)
+    # The file of spilled bytes is gone, the record of them goes later. Another one is begun:
+    await first.handles.write(number, len(base) + 100 * KIB, b"2" * KIB)
+    assert isinstance(node.content, Content)
+    await node.content.image()
+    first.die()
+    (record,) = Journal.read(tmp_path).files
+    assert record.size == len(base) + 100 * KIB
+    second = await live(store, tmp_path, nursery)
+    assert second.restored == []
+    assert second.journal.files == ()
+    again = await second.tree.lookup(second.tree.root, b"f")
+    assert await second.read(again) == base + b"1" * (100 * KIB)
     second.die()
 
 

