@@ -21,7 +21,7 @@ from bucketfs.pagecache.base_version import FETCH_BYTES, Bases, BaseVersion
 from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.extents import Extent, Kind, Ranges
 from bucketfs.pagecache.images import Image, take
-from bucketfs.pagecache.pages import Pages
+from bucketfs.pagecache.pages import Pages, reading
 from bucketfs.pagecache.records import UploadRecord
 from bucketfs.pagecache.sending import Saved, Sender, Snapshot
 from bucketfs.pagecache.target import Target
@@ -135,8 +135,9 @@ class Content:
             views = await self._base.read(offset, stop - offset)
             return views[0] if len(views) == 1 else b"".join(views)
         pieces: list[bytes | memoryview] = []
-        for extent in self._pages.extents.slices(offset, stop):
-            await self._read_extent(extent, pieces)
+        async with reading(self._pages, offset, stop) as extents:
+            for extent in extents:
+                await self._read_extent(extent, pieces)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def write(self, offset: int, data: bytes) -> None:

@@ -5,7 +5,7 @@ Everything here is about one file. The threads that write and read spill files a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -36,6 +36,7 @@ class Pages:
         self._lock = trio.Lock()  # of whoever writes to the spill file
         self._pins: dict[object, Ranges] = {}
         self._unpinned = trio.Event()
+        self._is_drop_due = False
         self._open_piece: Piece | None = None
         self._open_stop = 0
 
@@ -140,9 +141,7 @@ class Pages:
         try:
             yield extents
         finally:
-            del self._pins[token]
-            self._unpinned.set()
-            self._unpinned = trio.Event()
+            await self._unpin(token)
 
     async def spill_range(self, start: int, stop: int) -> None:
         """Move written bytes from memory to disk, unless a frozen map stands in the way.
@@ -201,15 +200,17 @@ class Pages:
         await self.drop_spill()
 
     async def drop_spill(self) -> None:
-        """Remove the spill file if no extent is in it any more, of no frozen map either.
+        """Remove the spill file if no extent is in it any more.
 
-        Not a checkpoint for the many files that never had one. Raises: CacheDirectoryError.
+        While somebody reads it, by a frozen map or without, that is left to the last of them. Not a
+        checkpoint for the many files that never had one. Raises: CacheDirectoryError.
         """
         if not (self.spill.is_there or self._lock.locked()):
             return
         async with self._lock:
+            self._is_drop_due = self._is_pinned(0, _END)
             is_used = any(extent.kind is Kind.SPILLED for extent in self.extents)
-            if not is_used and not self._is_pinned(0, _END):
+            if not is_used and not self._is_drop_due:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self.spill.discard, limiter=self._limiter)
 
@@ -313,6 +314,15 @@ class Pages:
         self._pins[token] = ranges
         return extents
 
+    async def _unpin(self, token: object) -> None:
+        """Let go of what `token` pinned. Raises: CacheDirectoryError."""
+        del self._pins[token]
+        self._unpinned.set()
+        self._unpinned = trio.Event()
+        if self._is_drop_due:
+            with trio.CancelScope(shield=True):
+                await self.drop_spill()
+
     def _is_pinned(self, start: int, stop: int) -> bool:
         return any(ranges.overlaps(start, stop) for ranges in self._pins.values())
 
@@ -327,6 +337,24 @@ class Pages:
                 if not piece.live_bytes:
                     charged, piece.charged_bytes = piece.charged_bytes, 0
                     self._room.give_memory(charged)
+
+
+@asynccontextmanager
+async def reading(pages: Pages, start: int, stop: int) -> AsyncIterator[Sequence[Extent]]:
+    """Give the extents of a range; those that are spilled stay where they are meanwhile."""
+    extents = pages.extents.slices(start, stop)
+    spilled = [extent for extent in extents if extent.kind is Kind.SPILLED]
+    if not spilled:
+        yield extents
+        return
+    token = object()
+    pages._pins[token] = ranges = Ranges()
+    for extent in spilled:
+        ranges.add(extent.start, extent.stop)
+    try:
+        yield extents
+    finally:
+        await pages._unpin(token)
 
 
 def _runs(extents: list[Extent]) -> Iterator[list[Extent]]:

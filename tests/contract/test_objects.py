@@ -238,6 +238,18 @@ async def test_copy_keeps_what_stands_beside(store: ObjectStore, root: str) -> N
     assert await get(store, f"{root}a") == b"hello"
 
 
+async def test_a_change_of_metadata_alone_has_a_date(store: ObjectStore, root: str) -> None:
+    capabilities = store.capabilities
+    if not (capabilities.dates_metadata and capabilities.keeps_metadata):
+        pytest.skip("it does not say so")
+    before = await put(store, f"{root}a", b"hello", LABELLED)
+    before = await store.stat(before.key)
+    await trio.sleep(2.1)  # Last-Modified has seconds
+    await store.copy(before.key, before.key, attributes=OTHER, source_version=before.version)
+    after = await store.stat(before.key)
+    assert after.modified_ns // 10**9 != before.modified_ns // 10**9
+
+
 async def test_copy_replaces_what_stands_beside(store: ObjectStore, root: str) -> None:
     await put(store, f"{root}a", b"hello", LABELLED)
     other = ObjectAttributes({"mode": "33261"}, "text/html")

@@ -45,6 +45,7 @@ THREADS = 32
 """Most of them wait for the disk to take a write."""
 
 CAPABILITIES = Capabilities(
+    dates_metadata=False,  # labels and extended attributes leave the time of a file as it is
     append=True,
     part_copy=True,
     move=True,

@@ -92,6 +92,7 @@ class LibcloudStore:
             max_copy=self._traits.max_object,
             max_key=MAX_KEY,
             is_remote=not self._traits.is_local,
+            dates_metadata=False,  # servers of every kind, and some do not
         )
 
     async def check(self, prefix: str = "") -> None:

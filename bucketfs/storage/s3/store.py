@@ -245,6 +245,9 @@ class S3Store(Unmovable):
             *page_query(prefix, delimiter, (_marker_name(marker), marker)),
         ]
         response = await self._calls.send("GET", operation, None, query=query)
+        if operation == "check" and "minio" in response.headers.get("server", "").lower():
+            # The JuiceFS gateway says so, changes metadata and leaves Last-Modified as it is.
+            self._capabilities = replace(self._capabilities, dates_metadata=False)
         return parse_listing(response.body)
 
 

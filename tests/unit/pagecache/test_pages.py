@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from bucketfs.pagecache.bodies import zeros
 from bucketfs.pagecache.budget import Budget
 from bucketfs.pagecache.direct import Stages
 from bucketfs.pagecache.extents import Extent, Kind
-from bucketfs.pagecache.pages import SMALL_BYTES, Pages
+from bucketfs.pagecache.pages import SMALL_BYTES, Pages, reading
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
 
@@ -137,6 +138,17 @@ async def test_what_is_written_while_a_range_is_spilled_stays(
     ]
     assert room.disk_bytes == 100 * KIB - 3
     assert room.memory_bytes == 3
+
+
+async def test_a_spill_file_stays_while_somebody_reads_it(pages: Pages, tmp_path: Path) -> None:
+    pages.write_now(0, b"a" * KIB)
+    await pages.spill_range(0, KIB)
+    async with reading(pages, 0, KIB) as extents:
+        pages.settle([(0, KIB)], 0)  # a save has ended: the base has it all
+        await pages.drop_spill()
+        assert [extent.kind for extent in extents] == [Kind.SPILLED]
+        assert await pages.read_spilled(0, KIB) == b"a" * KIB
+    assert os.listdir(tmp_path) == [], "the last reader removes it"
 
 
 async def test_nobody_writes_over_frozen_spilled_bytes(
