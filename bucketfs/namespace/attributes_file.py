@@ -172,7 +172,9 @@ def is_spoilt(error: Exception) -> bool:
     """Tell whether a failure is of what the file holds, and not of the machine."""
     if isinstance(error, _Unusable):
         return True
-    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _SPOILT
+    # The module's own errors, as of text that is no UTF-8, have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return isinstance(error, sqlite3.Error) and code & 0xFF in _SPOILT
 
 
 def _connected(path: Path) -> sqlite3.Connection:

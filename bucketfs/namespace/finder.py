@@ -248,7 +248,7 @@ class Finder:
         directory = self._listings.get(prefix)
         if directory is None:
             return False, None
-        if directory.is_listed(now_s):
+        if directory.is_listed(now_s) or prefix in self._streams:
             directory.served += 1
             self._questions.look_ahead(prefix, directory, name, now_s)
         return directory.recall(name, now_s)

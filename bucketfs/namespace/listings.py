@@ -18,6 +18,9 @@ from bucketfs.storage.interface import ObjectInfo
 _LOOKUPS_BEFORE_LIST = 3
 """Look-ups of single names in one directory, each of about two requests, before it is listed."""
 
+_GROWN = 100
+"""So many more names are a page of a listing that is under way."""
+
 _CHECKS = 16
 """How often the bound is checked while as much as it allows is added."""
 
@@ -120,12 +123,15 @@ class Directory:
         self.asked += 1
         return self.asked >= _LOOKUPS_BEFORE_LIST and self.huge_until_s <= now_s
 
-    def order(self) -> tuple[list[str], Mapping[str, int]]:
+    def order(self, name: str = "") -> tuple[list[str], Mapping[str, int]]:
         """Return the names in the order of the listing, and where each stands in it.
 
-        As of the listing: names that came or went since are not considered.
+        As of the listing, or of as much of it as has come: single names that came or went since are
+        not considered, but many are, if `name` is among them.
         """
-        if self._order is None:
+        known = self._order
+        is_old = known is not None and name not in known[1] and name in self.entries
+        if self._order is None or (is_old and len(self.entries) >= len(self._order[0]) + _GROWN):
             names = list(self.entries)
             self._order = names, {name: index for index, name in enumerate(names)}
         return self._order

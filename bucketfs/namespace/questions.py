@@ -12,7 +12,7 @@ from functools import partial
 import trio
 
 from bucketfs.errors import ObjectNotFound, StorageError
-from bucketfs.namespace import keys
+from bucketfs.namespace import keys, liststream
 from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Directory, Entry, Listings
 from bucketfs.namespace.listpage import Line
@@ -97,10 +97,10 @@ class Questions:
         )
 
     def look_ahead(self, prefix: str, directory: Directory, name: str, now_s: float) -> None:
-        """Note a look-up in a directory that is listed; begin the proofs that come next."""
+        """Note a look-up in a directory that is, or is being, listed; begin the next proofs."""
         if self._policy == "listing":
             return
-        names, positions = directory.order()
+        names, positions = directory.order(name)
         position = positions.get(name)
         if position is None:
             return
@@ -129,8 +129,10 @@ class Questions:
                 entries.append(change.entry)
         if self._is_to_be_proved(prefix):
             await self._prove_small(prefix, entries)
-        if directory is not None and self._ttl_s > 0:
-            for entry in entries:
+        if self._ttl_s > 0:
+            # Who looks each name up as it comes, as ls -l does, need not wait for the end.
+            directory = self._listings.get_or_make(prefix)
+            for entry in entries if len(directory) <= liststream.MAX_KEPT else ():
                 if self._changes.since(moment, prefix, entry.name) is None:
                     directory.put(entry)
             self._listings.added(len(entries))

@@ -698,6 +698,21 @@ async def test_a_walk_through_a_large_directory_outlasts_its_listing(
     assert sum(asked.values()) < 3 * 4 + 400 + 3 * 5
 
 
+async def test_a_walk_is_proved_ahead_while_the_directory_is_still_being_listed(
+    bench: Bench,
+) -> None:
+    bench.store.page_limit = 200
+    for number in range(1000):
+        await bench.store.put(f"{number:04}", b"x")
+    finder = bench.finder(concurrency=8)
+    async for entry in finder.entries(""):  # as ls -l does it: each is looked up when it is read
+        assert await finder.find("", entry.name) is not None
+    asked = bench.store.take_count()
+    assert asked["LIST "] == 5
+    assert sum(asked.values()) <= 5 + 1000
+    assert bench.store.largest_crowd >= 8
+
+
 async def test_a_walk_of_a_reader_fetches_small_files(bench: Bench) -> None:
     for number in range(50):
         await bench.store.put(f"{number:03}", b"data")
