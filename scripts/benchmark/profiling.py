@@ -66,7 +66,7 @@ def table(samples: str) -> str:
     own: Counter[str] = Counter()
     for line in samples.splitlines():
         stack, _, count = line.rpartition(" ")
-        own[stack.rpartition(";")[2].rpartition(":")[0]] += int(count)
+        own[stack.rpartition(";")[2].rpartition(":")[0] + ")"] += int(count)
     total = sum(own.values())
     rows = [f"| {place} | {count / total:.0%} |" for place, count in own.most_common(SHOWN)]
     return "\n".join(["| function | samples |", "|---|---:|", *rows])
