@@ -19,7 +19,7 @@ from bucketfs.errors import (
 from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
 from bucketfs.pagecache.base_version import FETCH_BYTES, Bases, BaseVersion
 from bucketfs.pagecache.bodies import zeros
-from bucketfs.pagecache.extents import Extent, Kind, Ranges
+from bucketfs.pagecache.extents import END, Extent, Kind, Ranges
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages, reading
 from bucketfs.pagecache.records import UploadRecord
@@ -30,8 +30,6 @@ from bucketfs.pagecache.uploader import Stream, is_full
 from bucketfs.storage.interface import ObjectAttributes, ObjectInfo, Precondition
 
 log = logging.getLogger(__name__)
-
-_END = 1 << 63  # past the end of any file
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ class Content:
         # ATOMIC: to the end.
         old_size = self._pages.size
         self._pages.truncate(size)
-        self._mark(min(size, old_size), _END)
+        self._mark(min(size, old_size), END)
         if self._stream is not None and size < self._stream.covered_bytes:
             self._drop_stream()
 
@@ -194,7 +192,7 @@ class Content:
         cancelled, nothing is lost: still dirty, all bytes kept.
         Raises: StorageError, ObjectChanged, ObjectExists (both by the precondition).
         """
-        async with self._save_lock, self._pages.frozen(0, _END) as extents:
+        async with self._save_lock, self._pages.frozen(0, END) as extents:
             # ATOMIC: from the frozen map to the end of `_begin_save`.
             changes = self._begin_save(key)
             snapshot = Snapshot(extents, self._pages.spill, self._base, self.record)

@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from bucketfs.pagecache.pieces import Piece
 
+END = 1 << 63
+"""Past the end of any file."""
+
 
 class Kind(IntEnum):
     """Where the bytes of an extent are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bucketfs.pagecache.extents import Extent, Kind
+from bucketfs.pagecache.extents import END, Extent, Kind
 from bucketfs.pagecache.pages import Pages
 from bucketfs.storage.interface import ObjectInfo
 
@@ -20,7 +20,6 @@ Range = tuple[int, int, str]
 """Start, stop, and where the bytes are: one of the four below."""
 SPILL, BASE, ZERO, ROW = "spill", "base", "zero", "row"
 
-_END = 1 << 63  # past the end of any file
 _PLACES = {Kind.BASE: BASE, Kind.CLEAN: BASE, Kind.ZERO: ZERO}
 
 
@@ -61,7 +60,7 @@ async def take(pages: Pages, base: ObjectInfo | None) -> Image:
 async def _small(pages: Pages, base: ObjectInfo | None) -> Image:
     """Return an image that has every written byte in itself."""
     ranges = []
-    async with pages.frozen(0, _END) as extents:
+    async with pages.frozen(0, END) as extents:
         data = bytearray(extents.size)
         for extent in extents:
             ranges.append((extent.start, extent.stop, _PLACES.get(extent.kind, ROW)))

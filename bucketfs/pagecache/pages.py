@@ -10,12 +10,10 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from bucketfs.pagecache.extents import Extent, Extents, Kind, Ranges
+from bucketfs.pagecache.extents import END, Extent, Extents, Kind, Ranges
 from bucketfs.pagecache.pieces import PAGE_BUFFER_BYTES, Piece
 from bucketfs.pagecache.room import Room
 from bucketfs.pagecache.spill import SpillFile
-
-_END = 1 << 63  # past the end of any file
 
 SMALL_BYTES = PAGE_BUFFER_BYTES // 2
 """Writes up to this size are gathered; larger ones keep the kernel's own `bytes` object."""
@@ -208,7 +206,7 @@ class Pages:
         if not (self.spill.is_there or self._lock.locked()):
             return
         async with self._lock:
-            self._is_drop_due = self._is_pinned(0, _END)
+            self._is_drop_due = self._is_pinned(0, END)
             is_used = any(extent.kind is Kind.SPILLED for extent in self.extents)
             if not is_used and not self._is_drop_due:
                 with trio.CancelScope(shield=True):

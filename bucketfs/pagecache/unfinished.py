@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bucketfs.errors import NotSupported, ObjectNotFound
 from bucketfs.pagecache.bodies import SourcesBody, md5_of
-from bucketfs.pagecache.extents import Ranges
+from bucketfs.pagecache.extents import END, Ranges
 from bucketfs.pagecache.plans import CopyPart, Multipart, UploadPart
 from bucketfs.pagecache.records import PartRecord, UploadRecord
 from bucketfs.storage.interface import ObjectAttributes, ObjectStore, Part, Upload
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 MOST_TOUCHES = 512
 """After so many writes between two saves nothing of an upload is held for good: keeping account of
 more would cost more time than it is worth."""
-
-_END = 1 << 63  # past the end of any file
 
 
 class Readable(Protocol):
@@ -93,7 +91,7 @@ class Unfinished:
         if self._touched is not None and self._touches <= MOST_TOUCHES:
             self._touches += 1
             is_last = self._touches > MOST_TOUCHES
-            self._touched.add(*((0, _END) if is_last else (start, stop)))
+            self._touched.add(*((0, END) if is_last else (start, stop)))
 
     def freeze(self) -> None:
         """Forget the parts that were written over; call it when the file is frozen for a save."""

@@ -115,14 +115,19 @@ async def stored(store: MemoryStore, data: bytes = DATA, key: str = "k") -> Obje
     return await store.write(key, BytesBody(data), ObjectAttributes())
 
 
+async def filled(cache: PageCache, info: ObjectInfo, store: CountingStore) -> None:
+    """Have all of an object on disk by reading it once, and forget what that asked for."""
+    assert await read_once(cache, info) == DATA
+    await wait_until(lambda: held(cache) == blocks_of(SIZE))
+    store.asked.clear()
+
+
 async def test_what_was_read_once_is_never_asked_again(
     store: CountingStore, tmp_path: Path
 ) -> None:
     info = await stored(store)
     async with caching(store, tmp_path) as cache:
-        assert await read_once(cache, info) == DATA
-        await wait_until(lambda: held(cache) == blocks_of(SIZE))
-        store.asked.clear()
+        await filled(cache, info, store)
         assert await read_once(cache, info) == DATA
         assert store.asked == []
     async with caching(store, tmp_path) as cache:  # the next mount
@@ -272,9 +277,7 @@ async def test_a_random_read_proves_one_chunk(
 ) -> None:
     info = await stored(store)
     async with caching(store, tmp_path) as cache:
-        await read_once(cache, info)
-        await wait_until(lambda: held(cache) == blocks_of(SIZE))
-        store.asked.clear()
+        await filled(cache, info, store)
         read: list[int] = []
         real = OpenBlock.read_into
 
