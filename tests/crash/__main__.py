@@ -57,6 +57,8 @@ def stormed(stores: Sequence[str], arguments: argparse.Namespace) -> int:
     """Run the fault campaigns instead; 1 where something was wrong."""
     found: dict[tuple[str, str], Sequence[object]] = {}
     is_wrong = False
+    if arguments.dir is not None:
+        arguments.dir.mkdir(parents=True, exist_ok=True)
     for store in stores:
         for name, faults in {"passing": PASSING, "passing and lies": LIES}.items():
             folder = Path(tempfile.mkdtemp(prefix="bucketfs-storm.", dir=arguments.dir))
