@@ -17,7 +17,7 @@ import pyfuse3
 import trio
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.fuse import mounttable
+from bucketfs.fuse import mounttable, turnstile
 from bucketfs.fuse.operations import Operations
 
 log = logging.getLogger(__name__)
@@ -158,6 +158,7 @@ class Session:
     async def run(self) -> None:
         """Serve until the kernel or `stop` ends it; every request begun is answered first."""
         self._is_running = True
+        turnstile.install()
         try:
             await pyfuse3.main(min_tasks=LEAST_TASKS, max_tasks=MOST_TASKS)
         finally:

@@ -128,7 +128,7 @@ class Campaign:
             return
         self.score.unfinished = max(self.score.unfinished, len(self.bucket.client.unfinished("")))
         try:
-            found = look_at_mount(mount.path)
+            found = self._look(mount)
         except Unreadable as exc:
             self.score.problems.append(f"kill {self.score.kills}, the next mount: {exc}")
             return
@@ -137,6 +137,10 @@ class Campaign:
         lines = numbers_in_log(shared_log(found), self.workers)
         self._worlds = [adopted(part_of(found, n), len(lines[n])) for n in range(self.workers)]
         self._told = [Told(world, 0, world.lines) for world in self._worlds]
+
+    def _look(self, mount: Mount) -> Found:
+        """Read all that the mount shows. Raises: Unreadable."""
+        return look_at_mount(mount.path)
 
     def _compare(self, found: Found, where: str) -> None:
         """Note what is not as it must be after the last round.

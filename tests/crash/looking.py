@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +28,11 @@ class Unreadable(AssertionError):
     """A mount shows a file that it cannot give."""
 
 
-def look_at_mount(top: Path) -> Found:
-    """Read everything below a mount point. Raises: Unreadable."""
+def look_at_mount(top: Path, instead: Callable[[str], bytes] | None = None) -> Found:
+    """Read everything below a mount point. Raises: Unreadable.
+
+    `instead` gives the bytes of a file of which the mount says that others have replaced it.
+    """
     found = Found()
     for folder, directories, names in os.walk(top, onerror=_raise):
         directories[:] = [name for name in directories if name != ".bucketfs"]
@@ -39,6 +42,10 @@ def look_at_mount(top: Path) -> Found:
             try:
                 data, known = _read(path), path.stat()
             except OSError as exc:
+                if instead is not None and exc.errno == errno.ESTALE:
+                    shown = _relative(top, path)
+                    found.files[shown] = Version(instead(shown), None)
+                    continue
                 raise Unreadable(f"{_relative(top, path)} cannot be read: {exc.strerror}") from exc
             assert known.st_size == len(data), f"{path}: {known.st_size} and {len(data)} bytes"
             found.files[_relative(top, path)] = Version(data, stat.S_IMODE(known.st_mode))

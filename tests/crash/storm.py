@@ -13,7 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tests.crash.campaign import Campaign, Score
-from tests.crash.looking import look_at_bucket
+from tests.crash.looking import look_at_bucket, look_at_mount
+from tests.crash.oracle import Found
 from tests.faults.proxy import FaultyServer
 from tests.faults.weather import LIES, PASSING, Weather
 from tests.mounts.mounting import Mount
@@ -44,6 +45,8 @@ class Storm(Campaign):
         for _ in range(rounds):
             with self._mounted() as mount:
                 self._check_mount(mount)
+                if self.score.problems:
+                    break
                 self.proxy.rule = self.weather
                 self._work(mount)
                 self.proxy.heal()
@@ -54,6 +57,15 @@ class Storm(Campaign):
             if self.score.problems:
                 break
         return self.score
+
+    def _look(self, mount: Mount) -> Found:
+        """Read all that the mount shows.
+
+        A file that looks as if others had replaced it stays so: what was acknowledged of it must be
+        in the bucket. Raises: Unreadable.
+        """
+        has_lied = bool(self.weather.met.keys() & LIED)
+        return look_at_mount(mount.path, self.bucket.client.get if has_lied else None)
 
     def _work(self, mount: Mount) -> None:
         processes = self._start_workers(self.round_s)
