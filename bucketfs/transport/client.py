@@ -1,7 +1,7 @@
 """HttpClient: the only importer of requests, and the only threads of the wire.
 
-The session gives pools, TLS settings, certificates and proxies from the environment; `exchange`
-does the talking. `urllib3`'s pool methods with an underscore are used on purpose: they are what
+The session gives TLS settings, certificates and proxies from the environment; `exchange`
+does the talking. Methods of `urllib3`'s pools with an underscore are used on purpose: they are what
 its own `urlopen` is made of, and a test here fails if they ever change.
 """
 
@@ -19,6 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.util.connection import is_connection_dropped
 
 from bucketfs import __version__
 from bucketfs.counting.meter import Asked, Meter
@@ -33,6 +34,9 @@ WHAT_VERIFIES = "is the address right, and does REQUESTS_CA_BUNDLE name its auth
 
 LOOKS = 4
 """HEADs at a time for each other request: a look costs a round trip and little else."""
+
+_YOUNG_S = 1.0
+"""Servers close connections that nobody uses after seconds or minutes, not sooner."""
 
 Sign = Callable[[Request], Mapping[str, str]]
 """Makes the headers of a request, in the worker thread (hashing a body takes milliseconds)."""
@@ -75,6 +79,8 @@ class HttpClient:
         self._session.mount("https://", adapter)
         self._adapter = adapter
         self._pools: dict[str, HTTPConnectionPool] = {}
+        self._kept: dict[str, list[tuple[HTTPConnection, float]]] = {}
+        """Of each origin the open connections that are not in use, and since when."""
         self._agent = f"bucketfs/{__version__}"
 
     async def send(self, request: Request, sign: Sign | None = None) -> Response:
@@ -93,6 +99,9 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close every connection that is not in use."""
+        for kept in self._kept.values():
+            while kept:
+                kept.pop()[0].close()
         await trio.to_thread.run_sync(self._session.close)
         self._streams.close()
         self._requests.close()
@@ -106,7 +115,7 @@ class HttpClient:
         if pool.proxy is not None and pool.scheme == "http":
             target = request.origin + target
             headers.update(pool.proxy_headers)
-        connection = cast(HTTPConnection, pool._get_conn())
+        connection = self._connection(pool, request)
         is_kept = False
         asked = self._meter.begin(request.operation)
         try:
@@ -116,9 +125,10 @@ class HttpClient:
             raise
         finally:
             self._meter.end(asked)
-            if not is_kept:
+            if is_kept:
+                self._kept[request.origin].append((connection, time.monotonic()))
+            else:
                 connection.close()
-            pool._put_conn(connection)
         if _log.isEnabledFor(logging.DEBUG):
             took_ms = (time.monotonic() - asked.began_s) * 1000
             _log.debug(
@@ -169,6 +179,21 @@ class HttpClient:
                 ) from exc
             raise Transient(f"cannot connect to {pool.host}: {exc}", sent=False) from exc
 
+    def _connection(self, pool: HTTPConnectionPool, request: Request) -> HTTPConnection:
+        """Return a connection to use: the kept one that was used last, or a new one.
+
+        A kept one that the server has closed is found out by using it, where the request may be
+        repeated and it was not kept for long.
+        """
+        try:
+            connection, since_s = self._kept[request.origin].pop()  # ATOMIC: in whichever thread
+        except IndexError:
+            return cast(HTTPConnection, pool._new_conn())
+        is_young = time.monotonic() - since_s < _YOUNG_S
+        if not (is_young and request.is_repeatable) and is_connection_dropped(connection):
+            connection.close()
+        return connection
+
     def _pool(self, origin: str) -> HTTPConnectionPool:
         pool = self._pools.get(origin)
         if pool is None:
@@ -182,6 +207,7 @@ class HttpClient:
                     cert=found["cert"],
                 ),
             )
+            self._kept.setdefault(origin, [])
             self._pools[origin] = pool
         return pool
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BufferedReader
 from typing import Protocol
 
 from bucketfs.counting.meter import Asked
@@ -24,7 +23,8 @@ _SEND_BYTES = 512 << 10
 _TAKE_BYTES = 256 << 10
 """One piece of an answer, after which its sink hears of progress."""
 _READ_BUFFER_BYTES = 16 << 10
-_LINE_BYTES = 64 << 10
+_HEAD_BYTES = 64 << 10
+_PROTOCOL = b"HTTP/1."
 _MOST_HEADERS = 256
 _MOST_MEMORY_BYTES = 64 << 20
 """The largest body that is kept in memory (a listing of 1000 long keys is about 3 MiB)."""
@@ -106,7 +106,8 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._file = BufferedReader(socket.SocketIO(sock, "r"), _READ_BUFFER_BYTES)
+        self._held = b""
+        """What came and was not taken yet."""
         self._is_answered = False
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
@@ -116,36 +117,62 @@ class Channel:
         except OSError as exc:
             raise self._broken(exc) from exc
 
+    def head(self) -> list[str]:
+        """Return the lines up to the next empty one. Raises: BrokenConnection, ConfusedServer."""
+        held, searched = self._held, 0
+        while True:
+            if held[: len(_PROTOCOL)] != _PROTOCOL[: len(held)]:
+                raise ConfusedServer("the answer is not HTTP/1")
+            end = held.find(b"\n\r\n", searched)
+            bare = held.find(b"\n\n", searched, end + 1 if end >= 0 else len(held))
+            if bare >= 0 or end >= 0:
+                break
+            if len(held) > _HEAD_BYTES:
+                raise ConfusedServer("the head of the answer is too long")
+            searched = max(0, len(held) - 2)
+            held += self._more()
+        end, after = (bare, bare + 2) if bare >= 0 else (end, end + 3)
+        self._held = held[after:]
+        return [line.removesuffix("\r") for line in held[:end].decode("latin-1").split("\n")]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something came that nobody has taken."""
+        return bool(self._held)
+
     def line(self) -> bytes:
         """Read one line without its end. Raises: BrokenConnection, ConfusedServer."""
-        try:
-            line = self._file.readline(_LINE_BYTES)
-        except OSError as exc:
-            raise self._broken(exc) from exc
-        if not line.endswith(b"\n"):
-            if len(line) == _LINE_BYTES:
-                raise ConfusedServer("a header line of the answer is too long")
-            raise self.ended(is_answered=bool(line))
-        self._is_answered = True
-        return line.rstrip(b"\r\n")
+        while (end := self._held.find(b"\n")) < 0:
+            if len(self._held) > _HEAD_BYTES:
+                raise ConfusedServer("a line of the answer is too long")
+            self._held += self._more()
+        line, self._held = self._held[:end], self._held[end + 1 :]
+        return line.removesuffix(b"\r")
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view` until the first pause; 0: the server closed. Raises: BrokenConnection."""
+        if self._held:
+            count = min(len(self._held), view.nbytes)
+            view[:count] = self._held[:count]
+            self._held = self._held[count:]
+            return count
         try:
-            # A view above the buffer's size goes straight to recv_into, without a copy.
-            return self._file.readinto1(view)
+            return self._socket.recv_into(view)
         except OSError as exc:
             raise self._broken(exc) from exc
 
-    def ended(self, *, is_answered: bool = False) -> BrokenConnection:
-        """Return the error of a connection that the server closed too early."""
-        return BrokenConnection(
-            "the server closed the connection", is_answered=self._is_answered or is_answered
-        )
-
-    def close(self) -> None:
-        """Drop the reading side's buffer; the socket stays open."""
-        self._file.close()
+    def _more(self) -> bytes:
+        """Return the next bytes, at least one. Raises: BrokenConnection."""
+        try:
+            data = self._socket.recv(_READ_BUFFER_BYTES)
+        except OSError as exc:
+            raise self._broken(exc) from exc
+        if not data:
+            raise BrokenConnection(
+                "the server closed the connection", is_answered=self._is_answered
+            )
+        self._is_answered = True
+        return data
 
     def _broken(self, exc: OSError) -> BrokenConnection:
         return BrokenConnection(
@@ -215,29 +242,25 @@ def exchange(
     caller closes the connection then.
     """
     channel = Channel(sock)
+    is_all_sent = True
     try:
-        is_all_sent = True
-        try:
-            _send(channel, _head_bytes(request, headers, target), request.body, asked)
-        except BrokenConnection as exc:
-            if exc.is_timeout or request.body is None:
-                raise
-            is_all_sent = False  # A server that refuses closes while we still send: hear why.
-        head = _read_head(channel)
-        asked.answered(head.status)
-        framing = _Framing(channel, request.method, head)
-        intake = request.intake(head) if request.intake is not None else None
-        if intake is None:
-            response = Response(head.status, head.headers, _read_all(framing, asked))
-        else:
-            _read_into(framing, intake, asked)
-            response = head
-        is_kept = "close" not in head.headers.get("connection", "").lower()
-        return response, (
-            is_all_sent and is_kept and framing.is_complete and not framing.is_until_close
-        )
-    finally:
-        channel.close()
+        _send(channel, _head_bytes(request, headers, target), request.body, asked)
+    except BrokenConnection as exc:
+        if exc.is_timeout or request.body is None:
+            raise
+        is_all_sent = False  # A server that refuses closes while we still send: hear why.
+    head = _read_head(channel)
+    asked.answered(head.status)
+    framing = _Framing(channel, request.method, head)
+    intake = request.intake(head) if request.intake is not None else None
+    if intake is None:
+        response = Response(head.status, head.headers, _read_all(framing, asked))
+    else:
+        _read_into(framing, intake, asked)
+        response = head
+    is_kept = "close" not in head.headers.get("connection", "").lower()
+    is_kept = is_kept and is_all_sent and not channel.has_more
+    return response, is_kept and framing.is_complete and not framing.is_until_close
 
 
 def _head_bytes(request: Request, headers: Mapping[str, str], target: str) -> bytes:
@@ -277,22 +300,20 @@ def _send(channel: Channel, head: bytes, body: bytes | BodySource | None, asked:
 
 def _read_head(channel: Channel) -> Response:
     while True:
-        version, _, rest = channel.line().partition(b" ")
-        if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
+        first, *lines = channel.head()
+        version, _, rest = first.partition(" ")
+        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
             raise ConfusedServer("the answer is not HTTP/1")
+        if len(lines) > _MOST_HEADERS:
+            raise ConfusedServer("the answer has too many headers")
         status = int(rest[:3])
         headers: dict[str, str] = {}
-        for _ in range(_MOST_HEADERS):
-            line = channel.line().decode("latin-1")
-            if not line:
-                break
+        for line in lines:
             name, _, value = line.partition(":")
             name = name.lower()
             value = value.strip(" \t")  # Not all that text calls blank: UTF-8 has such bytes.
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        else:
-            raise ConfusedServer("the answer has too many headers")
-        if version == b"HTTP/1.0" and "connection" not in headers:
+        if version == "HTTP/1.0" and "connection" not in headers:
             headers["connection"] = "close"
         if status >= 200:
             return Response(status, headers)
