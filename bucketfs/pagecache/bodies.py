@@ -53,6 +53,11 @@ class SourcesBody:
         """How many bytes there are in all."""
         return self._size
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether they are in memory."""
+        return not any(isinstance(source, Spilled) for source in self._sources)
+
     def __iter__(self) -> Iterator[bytes | memoryview]:
         """Yield them in order. Raises: CacheDirectoryError (the spill file cannot be read)."""
         for source in self._sources:

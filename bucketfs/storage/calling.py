@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from bucketfs.errors import AccessDenied, ConfigurationError, StorageError
+from bucketfs.storage.interface import Sink
 from bucketfs.transport.exchange import Intake, Response
 
 TakeBody = Callable[[Response], Intake | None]
 """Says, with the head of an answer, where its body goes."""
 
+
+_FEW_BYTES = 256 << 10
 
 _NAMES = {"read": "read_range", "list": "list_page"}
 
@@ -63,11 +66,33 @@ def is_success(response: Response) -> bool:
     return 200 <= response.status < 300
 
 
+class Taking:
+    """A `TakeBody` that is at hand where its sink is, and there is little to take."""
+
+    def __init__(self, take: TakeBody, sink: Sink, length: int) -> None:
+        self._take = take
+        self.is_at_hand = length <= _FEW_BYTES and getattr(sink, "is_at_hand", False)
+
+    def __call__(self, head: Response) -> Intake | None:
+        """Say where the body goes."""
+        return self._take(head)
+
+
+class _OnlySuccess:
+    """A `TakeBody` that is kept from answers that are refusals."""
+
+    def __init__(self, take: TakeBody) -> None:
+        self._take = take
+        self.is_at_hand = getattr(take, "is_at_hand", False)
+
+    def __call__(self, head: Response) -> Intake | None:
+        """Say where the body goes."""
+        return self._take(head) if is_success(head) else None
+
+
 def only_success(intake: TakeBody | None) -> TakeBody | None:
     """Return `intake` kept from answers that are refusals."""
-    if intake is None:
-        return None
-    return lambda head: intake(head) if is_success(head) else None
+    return None if intake is None else _OnlySuccess(intake)
 
 
 def page_query(

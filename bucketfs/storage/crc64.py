@@ -40,6 +40,11 @@ class SummedBody:
         """How many bytes there are."""
         return self._body.size
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether the bytes are in memory."""
+        return getattr(self._body, "is_at_hand", False)
+
     def __iter__(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes, summing them from the start."""
         self.crc = 0

@@ -88,7 +88,10 @@ class Part:
 
 
 class Body(Protocol):
-    """Bytes to send. May be iterated again from its start (a retry), in a worker thread."""
+    """Bytes to send. May be iterated again from its start (a retry), in a worker thread.
+
+    One with an attribute `is_at_hand` that is true may be iterated anywhere: it never waits.
+    """
 
     @property
     def size(self) -> int:
@@ -100,6 +103,8 @@ class Body(Protocol):
 
 class BytesBody:
     """A `Body` over bytes that are in memory."""
+
+    is_at_hand = True
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._view = memoryview(data)
@@ -115,7 +120,10 @@ class BytesBody:
 
 
 class Sink(Protocol):
-    """Where the bytes of one ranged read go, in order. Called from one worker thread at a time."""
+    """Where the bytes of one ranged read go, in order. Called from one worker thread at a time.
+
+    One with an attribute `is_at_hand` that is true may be called anywhere: it never waits.
+    """
 
     received: int
     """Bytes taken so far: a resumed read goes on at `start + received`."""
@@ -132,6 +140,8 @@ class Sink(Protocol):
 
 class MemorySink:
     """A `Sink` that fills one buffer."""
+
+    is_at_hand = True
 
     def __init__(self, buffer: bytearray | memoryview) -> None:
         self._view = memoryview(buffer)

@@ -1,4 +1,4 @@
-"""HttpClient: the only importer of requests, and the only threads of the wire.
+"""HttpClient: the only importer of requests, and the only threads and sockets of the wire.
 
 The session gives TLS settings, certificates and proxies from the environment; `exchange`
 does the talking. Methods of `urllib3`'s pools with an underscore are used on purpose: they are what
@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import cast
 
 import requests
@@ -25,6 +28,7 @@ from bucketfs import __version__
 from bucketfs.counting.meter import Asked, Meter
 from bucketfs.errors import ConfusedServer, Transient
 from bucketfs.transport.exchange import BrokenConnection, Request, Response, exchange
+from bucketfs.transport.wires import BlockingWire, TaskWire, done
 from bucketfs.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -32,22 +36,37 @@ _log = logging.getLogger(__name__)
 WHAT_VERIFIES = "is the address right, and does REQUESTS_CA_BUNDLE name its authority?"
 """What a person may ask where a certificate cannot be verified."""
 
-LOOKS = 4
+LOOKS = 16
 """HEADs at a time for each other request: a look costs a round trip and little else."""
 
 _YOUNG_S = 1.0
 """Servers close connections that nobody uses after seconds or minutes, not sooner."""
 
+_QUICK_BYTES = 64 << 10
+"""A body up to this size is hashed and sent in a fraction of a millisecond."""
+
 Sign = Callable[[Request], Mapping[str, str]]
-"""Makes the headers of a request, in the worker thread (hashing a body takes milliseconds)."""
+"""Makes the headers of a request, where it is sent (hashing a large body takes milliseconds)."""
+
+
+_Kept = defaultdict[str, list[tuple[HTTPConnection, float]]]
+"""Of each origin the open connections that are not in use, and since when."""
+
+
+@dataclass(slots=True)
+class _Use:
+    """One use of a connection: its count, and whether another may follow."""
+
+    of: Asked
+    is_kept: bool = False
 
 
 class HttpClient:
-    """Sends requests from worker threads over connections that are kept.
+    """Sends requests over connections that are kept.
 
-    Two lanes of `concurrency` threads each: answers that go into a sink may block where memory is
-    short, and the requests that would free memory must not wait behind them. HEADs, which carry
-    nothing, have a lane of `LOOKS` times as many.
+    What is small is sent by the task that asks. All else goes to worker threads, two lanes of
+    `concurrency` each: answers that go into a sink may block where memory is short, and the
+    requests that would free memory must not wait behind them.
     """
 
     def __init__(
@@ -71,7 +90,6 @@ class HttpClient:
         self._verify = verify
         self._streams = Workers(concurrency, "stream")
         self._requests = Workers(concurrency, "request")
-        self._looks = Workers(LOOKS * concurrency, "look")
         self._session = requests.Session()
         self._session.trust_env = is_environment_trusted
         adapter = HTTPAdapter(pool_connections=8, pool_maxsize=(2 + LOOKS) * concurrency)
@@ -79,8 +97,9 @@ class HttpClient:
         self._session.mount("https://", adapter)
         self._adapter = adapter
         self._pools: dict[str, HTTPConnectionPool] = {}
-        self._kept: dict[str, list[tuple[HTTPConnection, float]]] = {}
-        """Of each origin the open connections that are not in use, and since when."""
+        self._kept: _Kept = defaultdict(list)
+        self._kept_here: _Kept = defaultdict(list)
+        """As `_kept`, in non-blocking mode."""
         self._agent = f"bucketfs/{__version__}"
 
     async def send(self, request: Request, sign: Sign | None = None) -> Response:
@@ -92,77 +111,115 @@ class HttpClient:
         Raises: Transient (no connection, no or a short answer), ConfusedServer (not HTTP, a bad
         certificate), and what the body, the intake, the sink or `sign` raise.
         """
-        workers = self._looks if request.method == "HEAD" else self._requests
-        if request.intake is not None:
-            workers = self._streams
+        pool = self._pools.get(request.origin)
+        if pool is None:
+            pool = await self._requests.run(self._pool, request.origin)  # it loads certificates
+        # Of a tunnel through a proxy only urllib3 knows what it is.
+        if pool.proxy is None and _is_quick(request):
+            return await self._send_here(pool, request, sign)
+        workers = self._requests if request.intake is None else self._streams
         return await workers.run(self._send, request, sign)
 
     async def aclose(self) -> None:
         """Close every connection that is not in use."""
-        for kept in self._kept.values():
+        for kept in (*self._kept.values(), *self._kept_here.values()):
             while kept:
                 kept.pop()[0].close()
         await trio.to_thread.run_sync(self._session.close)
         self._streams.close()
         self._requests.close()
-        self._looks.close()
+
+    async def _send_here(
+        self, pool: HTTPConnectionPool, request: Request, sign: Sign | None
+    ) -> Response:
+        """Send a request, and wait for its answer, in this task."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        headers, target = self._prepared(pool, request, sign)
+        with self._using(pool, request, self._kept_here) as (connection, asked):
+            while True:
+                is_fresh = connection.sock is None
+                if is_fresh:
+                    await self._requests.run(self._connect, pool, connection)
+                    connection.sock.settimeout(0)
+                # Begun is finished: the server may carry it out whoever waits.
+                scope = trio.CancelScope(shield=True)
+
+                def progressed(scope: trio.CancelScope = scope) -> None:
+                    scope.deadline = trio.current_time() + self._timeout_s
+
+                progressed()
+                try:
+                    with scope:
+                        wire = TaskWire(connection.sock, progressed)
+                        response, asked.is_kept = await exchange(
+                            wire, request, headers, target, asked.of
+                        )
+                        return response
+                    raise Transient(f"no answer from {request.host}: timed out")
+                except BrokenConnection as exc:
+                    _check_stale(exc, request, is_fresh)
+                connection.close()
+                asked.of.sent_bytes = 0
 
     def _send(self, request: Request, sign: Sign | None) -> Response:
+        """Send a request, and wait for its answer, in this worker thread."""
+        pool = self._pool(request.origin)
+        headers, target = self._prepared(pool, request, sign)
+        with self._using(pool, request, self._kept) as (connection, asked):
+            while True:
+                is_fresh = connection.sock is None
+                if is_fresh:
+                    self._connect(pool, connection)
+                    connection.sock.settimeout(self._timeout_s)
+                try:
+                    wire = BlockingWire(connection.sock)
+                    work = exchange(wire, request, headers, target, asked.of)
+                    response, asked.is_kept = done(work)
+                    return response
+                except BrokenConnection as exc:
+                    _check_stale(exc, request, is_fresh)
+                connection.close()
+                asked.of.sent_bytes = 0
+
+    def _prepared(
+        self, pool: HTTPConnectionPool, request: Request, sign: Sign | None
+    ) -> tuple[dict[str, str], str]:
+        """Return the headers to send, and the target as it is written."""
         headers = {"User-Agent": self._agent}
         headers.update(request.headers if sign is None else sign(request))
-        pool = self._pool(request.origin)
-        target = request.target
-        if pool.proxy is not None and pool.scheme == "http":
-            target = request.origin + target
-            headers.update(pool.proxy_headers)
-        connection = self._connection(pool, request)
-        is_kept = False
+        if pool.proxy is None or pool.scheme != "http":
+            return headers, request.target
+        headers.update(pool.proxy_headers)
+        return headers, request.origin + request.target
+
+    @contextmanager
+    def _using(
+        self, pool: HTTPConnectionPool, request: Request, kept: _Kept
+    ) -> Iterator[tuple[HTTPConnection, _Use]]:
+        """Give a connection for one request, count the request, and take the connection back."""
+        connection = self._connection(pool, request, kept)
         asked = self._meter.begin(request.operation)
+        use = _Use(asked)
         try:
-            response, is_kept = self._exchange(pool, connection, request, headers, target, asked)
+            yield connection, use
         except (Transient, ConfusedServer):
             asked.is_failed = True  # though its head may have come
             raise
         finally:
             self._meter.end(asked)
-            if is_kept:
-                self._kept[request.origin].append((connection, time.monotonic()))
+            if use.is_kept:
+                kept[request.origin].append((connection, time.monotonic()))
             else:
                 connection.close()
         if _log.isEnabledFor(logging.DEBUG):
-            took_ms = (time.monotonic() - asked.began_s) * 1000
             _log.debug(
-                "%s %s%s: %d in %.1f ms",
+                "%s %s%s: %s in %.1f ms",
                 request.method,
                 request.host,
                 request.target,
-                response.status,
-                took_ms,
+                asked.status,
+                (time.monotonic() - asked.began_s) * 1000,
             )
-        return response
-
-    def _exchange(
-        self,
-        pool: HTTPConnectionPool,
-        connection: HTTPConnection,
-        request: Request,
-        headers: Mapping[str, str],
-        target: str,
-        asked: Asked,
-    ) -> tuple[Response, bool]:
-        is_fresh = connection.sock is None
-        while True:
-            if connection.sock is None:
-                self._connect(pool, connection)
-            try:
-                return exchange(connection.sock, request, headers, target, asked)
-            except BrokenConnection as exc:
-                is_stale = not (is_fresh or exc.is_answered or exc.is_timeout)
-                if not (is_stale and request.is_repeatable):
-                    raise Transient(f"no answer from {request.host}: {exc}") from exc
-            connection.close()
-            asked.sent_bytes = 0
-            is_fresh = True
 
     def _connect(self, pool: HTTPConnectionPool, connection: HTTPConnection) -> None:
         try:
@@ -171,7 +228,6 @@ class HttpClient:
                 pool._prepare_proxy(connection)
             if connection.sock is None:
                 connection.connect()
-            connection.sock.settimeout(self._timeout_s)
         except (urllib3.exceptions.HTTPError, OSError) as exc:
             if is_bad_certificate(exc):
                 raise ConfusedServer(
@@ -179,14 +235,16 @@ class HttpClient:
                 ) from exc
             raise Transient(f"cannot connect to {pool.host}: {exc}", sent=False) from exc
 
-    def _connection(self, pool: HTTPConnectionPool, request: Request) -> HTTPConnection:
+    def _connection(
+        self, pool: HTTPConnectionPool, request: Request, kept: _Kept
+    ) -> HTTPConnection:
         """Return a connection to use: the kept one that was used last, or a new one.
 
         A kept one that the server has closed is found out by using it, where the request may be
         repeated and it was not kept for long.
         """
         try:
-            connection, since_s = self._kept[request.origin].pop()  # ATOMIC: in whichever thread
+            connection, since_s = kept[request.origin].pop()  # ATOMIC: in whichever thread
         except IndexError:
             return cast(HTTPConnection, pool._new_conn())
         is_young = time.monotonic() - since_s < _YOUNG_S
@@ -207,9 +265,30 @@ class HttpClient:
                     cert=found["cert"],
                 ),
             )
-            self._kept.setdefault(origin, [])
             self._pools[origin] = pool
         return pool
+
+
+def _is_quick(request: Request) -> bool:
+    """Whether nothing about a request waits for anything but the server, or takes long itself."""
+    if request.intake is not None and not getattr(request.intake, "is_at_hand", False):
+        return False
+    body = request.body
+    if body is None:
+        return True
+    if isinstance(body, bytes):
+        return len(body) <= _QUICK_BYTES
+    return body.size <= _QUICK_BYTES and getattr(body, "is_at_hand", False)
+
+
+def _check_stale(exc: BrokenConnection, request: Request, is_fresh: bool) -> None:
+    """Return where a kept connection was closed and the request may be sent over another one.
+
+    Raises: Transient.
+    """
+    is_stale = not (is_fresh or exc.is_answered or exc.is_timeout)
+    if not (is_stale and request.is_repeatable):
+        raise Transient(f"no answer from {request.host}: {exc}") from exc
 
 
 def is_bad_certificate(exc: BaseException | None) -> bool:

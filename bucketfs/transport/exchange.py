@@ -1,4 +1,4 @@
-"""One HTTP/1.1 exchange on one open socket.
+"""One HTTP/1.1 exchange on one open connection.
 
 Why not all of `requests` for every request: its stack costs about a millisecond of Python per
 call, which is what a small object costs in all. The connection (pool, TLS, proxies) stays
@@ -8,7 +8,6 @@ straight into the caller's buffer.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -31,7 +30,11 @@ _MOST_MEMORY_BYTES = 64 << 20
 
 
 class BodySource(Protocol):
-    """Bytes to send, iterated in a worker thread; may be iterated again from its start."""
+    """Bytes to send; may be iterated again from its start.
+
+    Iterated in a worker thread, unless it has an attribute `is_at_hand` that says that iterating
+    waits for nothing.
+    """
 
     @property
     def size(self) -> int:
@@ -74,7 +77,8 @@ class Request:
 
     `origin` is where to connect (`https://host:port`), `target` the encoded path and query, `host`
     what the Host header says. `intake` is asked in the worker thread, with the head of the answer,
-    where its body goes; None: into `Response.body`; an exception it raises ends the exchange.
+    where its body goes; None: into `Response.body`; an exception it raises ends the exchange. One
+    with an attribute `is_at_hand` that is true may be asked anywhere: nothing about it waits.
     `is_repeatable`: a second sending cannot do harm. `operation` is what the meter counts it as.
     """
 
@@ -101,23 +105,36 @@ class BrokenConnection(Exception):
         self.is_timeout = is_timeout
 
 
-class Channel:
-    """A socket whose failures are `BrokenConnection`, so that those of bodies and sinks are not."""
+class Wire(Protocol):
+    """An open connection: `transport.wires` has one for worker threads and one for trio's tasks."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`. Raises: OSError."""
+
+    async def receive(self, most: int) -> bytes:
+        """Return 1 to `most` bytes; none at the end. Raises: OSError."""
+
+    async def receive_into(self, view: memoryview) -> int:
+        """Fill `view` until the first pause; return the count, 0 at the end. Raises: OSError."""
+
+
+class Channel:
+    """A wire whose failures are `BrokenConnection`, so that those of bodies and sinks are not."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._held = b""
         """What came and was not taken yet."""
         self._is_answered = False
 
-    def send(self, data: bytes | bytearray | memoryview) -> None:
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. Raises: BrokenConnection."""
         try:
-            self._socket.sendall(data)
+            await self._wire.send(data)
         except OSError as exc:
             raise self._broken(exc) from exc
 
-    def head(self) -> list[str]:
+    async def head(self) -> list[str]:
         """Return the lines up to the next empty one. Raises: BrokenConnection, ConfusedServer."""
         held, searched = self._held, 0
         while True:
@@ -130,7 +147,7 @@ class Channel:
             if len(held) > _HEAD_BYTES:
                 raise ConfusedServer("the head of the answer is too long")
             searched = max(0, len(held) - 2)
-            held += self._more()
+            held += await self._more()
         end, after = (bare, bare + 2) if bare >= 0 else (end, end + 3)
         self._held = held[after:]
         return [line.removesuffix("\r") for line in held[:end].decode("latin-1").split("\n")]
@@ -140,16 +157,16 @@ class Channel:
         """Whether something came that nobody has taken."""
         return bool(self._held)
 
-    def line(self) -> bytes:
+    async def line(self) -> bytes:
         """Read one line without its end. Raises: BrokenConnection, ConfusedServer."""
         while (end := self._held.find(b"\n")) < 0:
             if len(self._held) > _HEAD_BYTES:
                 raise ConfusedServer("a line of the answer is too long")
-            self._held += self._more()
+            self._held += await self._more()
         line, self._held = self._held[:end], self._held[end + 1 :]
         return line.removesuffix(b"\r")
 
-    def readinto(self, view: memoryview) -> int:
+    async def readinto(self, view: memoryview) -> int:
         """Fill `view` until the first pause; 0: the server closed. Raises: BrokenConnection."""
         if self._held:
             count = min(len(self._held), view.nbytes)
@@ -157,14 +174,14 @@ class Channel:
             self._held = self._held[count:]
             return count
         try:
-            return self._socket.recv_into(view)
+            return await self._wire.receive_into(view)
         except OSError as exc:
             raise self._broken(exc) from exc
 
-    def _more(self) -> bytes:
+    async def _more(self) -> bytes:
         """Return the next bytes, at least one. Raises: BrokenConnection."""
         try:
-            data = self._socket.recv(_READ_BUFFER_BYTES)
+            data = await self._wire.receive(_READ_BUFFER_BYTES)
         except OSError as exc:
             raise self._broken(exc) from exc
         if not data:
@@ -200,13 +217,13 @@ class _Framing:
             self.is_until_close = length is None
             self.is_complete = self._left == 0
 
-    def readinto(self, view: memoryview) -> int:
+    async def readinto(self, view: memoryview) -> int:
         """Fill some of `view`; 0 at the end of the body. Raises: BrokenConnection (too short)."""
         if self._is_chunked and self._left == 0 and not self.is_complete:
-            self._next_chunk()
+            await self._next_chunk()
         if self.is_complete:
             return 0
-        count = self._channel.readinto(view if self._left is None else view[: self._left])
+        count = await self._channel.readinto(view if self._left is None else view[: self._left])
         if self._left is None:
             self.is_complete = count == 0
             return count
@@ -216,19 +233,21 @@ class _Framing:
         self.is_complete = self._left == 0 and not self._is_chunked
         return count
 
-    def _next_chunk(self) -> None:
+    async def _next_chunk(self) -> None:
         if not self._is_first_chunk:
-            self._channel.line()
+            await self._channel.line()
         self._is_first_chunk = False
-        self._left = _whole_number(self._channel.line().split(b";")[0].decode("latin-1"), 16)
+        self._left = _whole_number(
+            (await self._channel.line()).split(b";")[0].decode("latin-1"), 16
+        )
         if self._left == 0:
-            while self._channel.line():
+            while await self._channel.line():
                 pass
             self.is_complete = True
 
 
-def exchange(
-    sock: socket.socket,
+async def exchange(
+    wire: Wire,
     request: Request,
     headers: Mapping[str, str],
     target: str,
@@ -236,27 +255,27 @@ def exchange(
 ) -> tuple[Response, bool]:
     """Send `request` with `headers`, read its answer; say whether the socket can be used again.
 
-    Blocks: for worker threads. An answer that comes before the body is all sent is an answer.
+    An answer that comes before the body is all sent is an answer.
     What goes over the wire is noted in `asked`, also where it fails.
     Raises: BrokenConnection, ConfusedServer, and what the body, the intake or the sink raise; the
     caller closes the connection then.
     """
-    channel = Channel(sock)
+    channel = Channel(wire)
     is_all_sent = True
     try:
-        _send(channel, _head_bytes(request, headers, target), request.body, asked)
+        await _send(channel, _head_bytes(request, headers, target), request.body, asked)
     except BrokenConnection as exc:
         if exc.is_timeout or request.body is None:
             raise
         is_all_sent = False  # A server that refuses closes while we still send: hear why.
-    head = _read_head(channel)
+    head = await _read_head(channel)
     asked.answered(head.status)
     framing = _Framing(channel, request.method, head)
     intake = request.intake(head) if request.intake is not None else None
     if intake is None:
-        response = Response(head.status, head.headers, _read_all(framing, asked))
+        response = Response(head.status, head.headers, await _read_all(framing, asked))
     else:
-        _read_into(framing, intake, asked)
+        await _read_into(framing, intake, asked)
         response = head
     is_kept = "close" not in head.headers.get("connection", "").lower()
     is_kept = is_kept and is_all_sent and not channel.has_more
@@ -275,7 +294,9 @@ def _head_bytes(request: Request, headers: Mapping[str, str], target: str) -> by
     return "".join(lines).encode("latin-1")
 
 
-def _send(channel: Channel, head: bytes, body: bytes | BodySource | None, asked: Asked) -> None:
+async def _send(
+    channel: Channel, head: bytes, body: bytes | BodySource | None, asked: Asked
+) -> None:
     pieces = (body,) if isinstance(body, bytes) else () if body is None else body
     size = len(body) if isinstance(body, bytes) else 0 if body is None else body.size
     held = bytearray(head)
@@ -288,19 +309,19 @@ def _send(channel: Channel, head: bytes, body: bytes | BodySource | None, asked:
             held += view
             continue
         if held:
-            channel.send(held)
+            await channel.send(held)
             held = bytearray()
         for start in range(0, view.nbytes, _SEND_BYTES):
-            channel.send(view[start : start + _SEND_BYTES])
+            await channel.send(view[start : start + _SEND_BYTES])
     if sent != size:
         raise ValueError(f"a body of {size} bytes yielded {sent}")
     if held:
-        channel.send(held)
+        await channel.send(held)
 
 
-def _read_head(channel: Channel) -> Response:
+async def _read_head(channel: Channel) -> Response:
     while True:
-        first, *lines = channel.head()
+        first, *lines = await channel.head()
         version, _, rest = first.partition(" ")
         if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
             raise ConfusedServer("the answer is not HTTP/1")
@@ -319,12 +340,12 @@ def _read_head(channel: Channel) -> Response:
             return Response(status, headers)
 
 
-def _read_all(framing: _Framing, asked: Asked) -> bytes:
+async def _read_all(framing: _Framing, asked: Asked) -> bytes:
     body = bytearray()
     buffer = (
         memoryview(bytearray(_READ_BUFFER_BYTES)) if not framing.is_complete else memoryview(b"")
     )
-    while count := framing.readinto(buffer):
+    while count := await framing.readinto(buffer):
         body += buffer[:count]
         asked.received_bytes += count
         if len(body) > _MOST_MEMORY_BYTES:
@@ -334,13 +355,13 @@ def _read_all(framing: _Framing, asked: Asked) -> bytes:
     return bytes(body)
 
 
-def _read_into(framing: _Framing, intake: Intake, asked: Asked) -> None:
+async def _read_into(framing: _Framing, intake: Intake, asked: Asked) -> None:
     taken = 0
     while taken < intake.limit_bytes:
         room = intake.sink.room()
         if not room.nbytes:
             return
-        count = framing.readinto(room[: min(_TAKE_BYTES, intake.limit_bytes - taken)])
+        count = await framing.readinto(room[: min(_TAKE_BYTES, intake.limit_bytes - taken)])
         if count == 0:
             return
         # Before the sink: whoever waits for these bytes may ask for the count at once.

@@ -8,6 +8,7 @@ from bucketfs.storage.bos.calls import Calls
 from bucketfs.storage.bos.checksums import CheckedSink
 from bucketfs.storage.bos.headers import crc32_of, is_symlink, object_info
 from bucketfs.storage.bos.links import Links, is_link
+from bucketfs.storage.calling import Taking
 from bucketfs.storage.interface import ObjectInfo, Sink, Version
 from bucketfs.storage.ranges import check_range, checked_end, checked_version, range_headers
 from bucketfs.storage.refusals import InvalidRange
@@ -43,8 +44,9 @@ class RangeReader:
             check_range(head, info, first, left)
             return Intake(passing, left)
 
+        taking = Taking(intake, sink, left)
         try:
-            response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
+            response = await self._calls.send("GET", "read", key, headers=headers, intake=taking)
         except InvalidRange:
             info = checked_version(await self._stat(key), if_version)
             if is_link(info.version):

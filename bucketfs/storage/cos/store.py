@@ -16,7 +16,7 @@ from bucketfs.errors import (
     NotSupported,
     ObjectTooLarge,
 )
-from bucketfs.storage.calling import page_query
+from bucketfs.storage.calling import Taking, page_query
 from bucketfs.storage.cos.addressing import Address
 from bucketfs.storage.cos.appending import Appender
 from bucketfs.storage.cos.calls import MAX_KEY_BYTES, Calls
@@ -148,8 +148,9 @@ class CosStore(Unmovable):
             is_whole = first == 0 and info.size <= left
             return Intake(summed if is_whole else sink, left)
 
+        taking = Taking(intake, sink, left)
         try:
-            response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
+            response = await self._calls.send("GET", "read", key, headers=headers, intake=taking)
         except InvalidRange:
             return checked_end(checked_version(await self.stat(key), if_version), first)
         info = object_info(key, response.headers)

@@ -36,6 +36,11 @@ class DigestedBody:
         return self._body.size
 
     @property
+    def is_at_hand(self) -> bool:
+        """Whether the bytes are in memory."""
+        return getattr(self._body, "is_at_hand", False)
+
+    @property
     def md5(self) -> str:
         """The digest in hexadecimal."""
         return self._digest.hexdigest()

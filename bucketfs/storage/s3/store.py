@@ -13,7 +13,7 @@ from bucketfs.errors import (
     ObjectNotFound,
     ObjectTooLarge,
 )
-from bucketfs.storage.calling import page_query
+from bucketfs.storage.calling import Taking, page_query
 from bucketfs.storage.headers import (
     attribute_headers,
     stored_info,
@@ -147,8 +147,9 @@ class S3Store(Unmovable):
             check_range(head, info, first, left)
             return Intake(sink, left)
 
+        taking = Taking(intake, sink, left)
         try:
-            response = await self._calls.send("GET", "read", key, headers=headers, intake=intake)
+            response = await self._calls.send("GET", "read", key, headers=headers, intake=taking)
         except InvalidRange:
             return checked_end(checked_version(await self.stat(key), if_version), first)
         return self._appender.seen(key, response.headers)

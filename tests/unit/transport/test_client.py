@@ -51,8 +51,9 @@ async def test_a_request_arrives_as_written_and_its_connection_is_used_again() -
     assert server.connections == 1
 
 
-async def test_a_signature_is_made_outside_of_the_trio_thread() -> None:
+async def test_a_large_body_is_signed_outside_of_the_trio_thread() -> None:
     threads = []
+    body = bytes(1 << 20)
 
     def sign(request: Request) -> dict[str, str]:
         threads.append(threading.current_thread())
@@ -60,8 +61,8 @@ async def test_a_signature_is_made_outside_of_the_trio_thread() -> None:
 
     with ScriptedServer(reply(204)) as server:
         async with client_of() as client:
-            await client.send(get(server), sign)
-        assert server.heard[0].headers["authorization"] == "GET"
+            await client.send(Request("PUT", server.origin, "/", "h", body=body), sign)
+        assert server.heard[0].headers["authorization"] == "PUT"
     assert threads[0] is not threading.main_thread()
 
 
