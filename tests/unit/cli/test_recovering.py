@@ -14,6 +14,7 @@ import pytest
 import trio
 from typer.testing import CliRunner, Result
 
+import bucketfs.cli.main  # noqa: F401  (the commands)
 from bucketfs.cli.app import app
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.errors import BucketfsError
