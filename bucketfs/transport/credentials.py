@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+ENVIRONMENT = "the environment"
+"""The origin of keys that stay as they are as long as this process lives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

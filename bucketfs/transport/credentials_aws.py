@@ -15,7 +15,7 @@ import trio
 from bucketfs.errors import ConfigurationError
 from bucketfs.transport.botocore_keys import find_by_botocore
 from bucketfs.transport.credential_command import CommandKeys
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 from bucketfs.transport.key_texts import keys_of
 from bucketfs.transport.machine_aws import Machine
 from bucketfs.transport.profile_files import ProfileFiles
@@ -95,4 +95,4 @@ def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
         missing = "AWS_SECRET_ACCESS_KEY" if access_key else "AWS_ACCESS_KEY_ID"
         raise ConfigurationError(f"{missing} is not set, but its other half is")
     token = environment.get("AWS_SESSION_TOKEN") or None
-    return Credentials(access_key, secret_key, token, origin="the environment")
+    return Credentials(access_key, secret_key, token, origin=ENVIRONMENT)

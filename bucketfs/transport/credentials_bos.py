@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 from bucketfs.transport.instance_metadata import MetadataService
 from bucketfs.transport.key_files import ini_sections, read_keys
 from bucketfs.transport.key_texts import checked_text, keys_of_json
@@ -63,7 +63,7 @@ class BosCredentials(RenewedCredentials):
         access_key, secret_key, token = (self._environment.get(name) for name in names)
         if not access_key and not secret_key:
             return None
-        return _credentials("the environment", access_key, secret_key, token)
+        return _credentials(ENVIRONMENT, access_key, secret_key, token)
 
     def _from_file(self) -> Credentials | None:
         sections = read_keys(self._file, ini_sections, "file of bcecmd")

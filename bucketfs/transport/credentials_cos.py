@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 from bucketfs.transport.instance_metadata import MetadataService
 from bucketfs.transport.key_files import ini_sections, read_keys
 from bucketfs.transport.key_texts import checked_text, keys_of_json
@@ -60,8 +60,8 @@ class CosCredentials(RenewedCredentials):
         """Return credentials. Raises: ConfigurationError (none, or malformed), Transient."""
         found = None if self._has_profile else _from_environment(self._environment)
         if found is None:
-            values = await trio.to_thread.run_sync(self._files.read)
-            found = _from_values(values) if values else None
+            place, values = await trio.to_thread.run_sync(self._files.locate)
+            found = _from_values(str(place), values) if values else None
         if found is None and self._metadata is not None:
             found = await self._metadata.get()
         if found is None:
@@ -88,19 +88,24 @@ class TencentFiles:
         self._coscmd = Path(environment.get("COS_CONFIG_PATH") or home / ".cos.conf")
 
     def read(self) -> Mapping[str, str]:
-        """Return `secret_id`, `secret_key`, perhaps `token` and `region`; empty without a file.
+        """Return what `locate` does, without the place."""
+        return self.locate()[1]
+
+    def locate(self) -> tuple[Path, Mapping[str, str]]:
+        """Return a file, and its `secret_id`, `secret_key`, perhaps `token` and `region`; or {}.
 
         Blocks shortly. Raises: ConfigurationError (a file is malformed or unreadable; a profile
         that was asked for by name is nowhere).
         """
-        found = read_keys(self._tccli, _parse_tccli, _KIND) or self._section(
-            self._sdk, self._profile
-        )
-        if not found and self._is_named:
+        if found := read_keys(self._tccli, _parse_tccli, _KIND):
+            return self._tccli, found
+        if found := self._section(self._sdk, self._profile):
+            return self._sdk, found
+        if self._is_named:
             raise ConfigurationError(
                 f"there is no profile {self._profile!r} in {self._tccli} or {self._sdk}"
             )
-        return found or self._section(self._coscmd, "common")
+        return self._coscmd, self._section(self._coscmd, "common")
 
     def _section(self, path: Path, name: str) -> Mapping[str, str]:
         return (read_keys(path, ini_sections, _KIND) or {}).get(name, {})
@@ -131,14 +136,16 @@ def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
             missing = key_name if secret_id else id_name
             raise ConfigurationError(f"{missing} is not set, but its other half is")
         token = next((environment[name] for name in token_names if environment.get(name)), None)
-        where = "the environment"
-        secret_id, secret_key = checked_text(secret_id, where), checked_text(secret_key, where)
-        return Credentials(secret_id, secret_key, token, origin=where)
+        return Credentials(
+            checked_text(secret_id, ENVIRONMENT),
+            checked_text(secret_key, ENVIRONMENT),
+            token,
+            origin=ENVIRONMENT,
+        )
     return None
 
 
-def _from_values(values: Mapping[str, str]) -> Credentials:
-    where = "a file of Tencent's"
+def _from_values(where: str, values: Mapping[str, str]) -> Credentials:
     secret_id, secret_key = values.get("secret_id"), values.get("secret_key")
     if not secret_id or not secret_key:
         raise ConfigurationError(f"{where} has secret_id or secret_key, but not both")

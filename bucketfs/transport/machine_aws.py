@@ -13,6 +13,8 @@ from bucketfs.transport.credentials import Credentials
 from bucketfs.transport.instance_metadata import MetadataService
 from bucketfs.transport.key_texts import keys_of_json
 
+METADATA_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+"""Where it is set, the service is asked also for a server that is not Amazon's."""
 _INSTANCE = "http://169.254.169.254"
 _INSTANCE_V6 = "http://[fd00:ec2::254]"
 _CONTAINER = "http://169.254.170.2"
@@ -46,7 +48,7 @@ class Machine:
     def _origin(self) -> str:
         mode = self._environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "")
         usual = _INSTANCE_V6 if mode.lower() == "ipv6" else _INSTANCE
-        origin = self._environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or usual
+        origin = self._environment.get(METADATA_VARIABLE) or usual
         return origin.rstrip("/")
 
     async def _of_container(self, url: str) -> Credentials:

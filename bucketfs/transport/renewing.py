@@ -19,7 +19,7 @@ import trio
 
 from bucketfs import logs
 from bucketfs.errors import BucketfsError, KeysUnavailable
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 
 _EARLY_S = 300.0
 """Keys are renewed this long before they expire (the SDKs: 10 to 15 minutes), or after half of the
@@ -36,6 +36,10 @@ _CERTAIN_PAUSE_S = 1.0
 _DOUBTFUL_PAUSE_S = 30.0
 """After a refusal for which no other keys were found, none are looked for again for so long: an
 object that is forbidden must not cost one look for keys at each request."""
+_GRACE_S = 10.0
+_PROVEN_S = 2.0
+"""Keys that were good for a while and are refused now were probably exchanged, and what gives them
+may be a little late: for so long requests are tried again instead of failing."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +61,8 @@ class RenewedCredentials:
         self._failure: tuple[float, str] | None = None
         self._failures = 0
         self._fruitless_s: float | None = None
+        self._known_since_s = 0.0
+        self._refused_since_s: float | None = None
 
     async def get(self) -> Credentials:
         """Return credentials that are good for now; waits only where there are none yet.
@@ -75,15 +81,17 @@ class RenewedCredentials:
     async def replace(self, refused: Credentials, *, is_certain: bool) -> Credentials | None:
         """Return others than `refused`; None: there are none, or none were found just now.
 
-        Raises: KeysUnavailable, where `is_certain` and finding them failed.
+        Raises: KeysUnavailable, where `is_certain` and finding them failed, or they may come late.
         """
         if self._is_settled(refused, is_certain):
+            self._check_patience(is_certain)
             return None
         async with self._lock:
             known = self._known
             if known is not None and not known.has_keys_of(refused):
                 return known
             if self._is_settled(refused, is_certain):
+                self._check_patience(is_certain)
                 return None
             try:
                 found = await self._find_now()
@@ -94,6 +102,7 @@ class RenewedCredentials:
                 return None
             if found.has_keys_of(refused):
                 self._fruitless_s = time.time()
+                self._check_patience(is_certain)
                 return None
             return found
 
@@ -147,7 +156,8 @@ class RenewedCredentials:
         known = self._known
         self._found_s = time.time()
         if known is None or not known.has_keys_of(found):
-            self._fruitless_s = None
+            self._fruitless_s = self._refused_since_s = None
+            self._known_since_s = self._found_s
             logs.hide_secrets(found.secret_key, found.session_token)
             if known is not None:
                 _log.info("there are new keys%s", f" from {found.origin}" if found.origin else "")
@@ -179,6 +189,18 @@ class RenewedCredentials:
             return False
         pause_s = _CERTAIN_PAUSE_S if is_certain else _DOUBTFUL_PAUSE_S
         return 0 <= time.time() - since_s < pause_s
+
+    def _check_patience(self, is_certain: bool) -> None:
+        """Raise KeysUnavailable, where other keys are worth waiting for."""
+        known, now_s = self._known, time.time()
+        if not is_certain or known is None or known.origin == ENVIRONMENT:
+            return
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        is_proven = self._refused_since_s - self._known_since_s > _PROVEN_S
+        if is_proven and 0 <= now_s - self._refused_since_s < _GRACE_S:
+            said = "the server refuses the keys, and there are no others yet"
+            raise KeysUnavailable(said, sent=False)
 
     def _failed(self, exc: BucketfsError) -> None:
         self._failures += 1

@@ -269,6 +269,37 @@ def test_a_file_that_is_written_anew(
         assert_well(work, mount, cloud, issuer, duration_s)
 
 
+def test_keys_that_end_before_there_are_others(tmp_path: Path) -> None:
+    cos = CosEmulator()
+    issuer = Issuer(add_to_cos(cos), lifetime_s=600)
+    file = tmp_path / ".cos.conf"
+
+    def write() -> Keys:
+        keys = issuer.issue()
+        file.write_text(FILES["cos"][1].format(keys.access_key, keys.secret_key, keys.token))
+        return keys
+
+    def exchange() -> None:
+        old = write()
+        for _ in range(2):
+            time.sleep(3)
+            del cos.accounts[old.access_key]
+            time.sleep(1)
+            old = write()
+
+    exchanging = threading.Thread(target=exchange, daemon=True)
+    exchanging.start()
+    with serving(cos) as endpoint:
+        cloud = Cloud("cos", endpoint, cos.make_bucket(), add_to_cos(cos), cos)
+        options = cloud.options
+        with mounted(cloud.url, tmp_path, *options, environment=environment(tmp_path)) as mount:
+            work = Work(mount.path)
+            work.go_on_for(10.0)
+            exchanging.join(10)
+            assert_well(work, mount, cloud, issuer, 9.0)
+            assert "there are no others yet" in mount.log_text()
+
+
 MACHINES: dict[str, tuple[str, Callable[[Keys], str]]] = {
     "cos": (
         "TENCENTCLOUD_METADATA_ENDPOINT",

@@ -33,7 +33,7 @@ async def open_bos(location: StoreUrl, options: StoreOptions) -> BosStore:
         )
         or BosCredentials(
             options.environment,
-            allow_metadata=address.is_service or METADATA_VARIABLE in options.environment,
+            allow_metadata=address.is_service or bool(options.environment.get(METADATA_VARIABLE)),
         ),
         endpoint=options.endpoint,
         region=options.region,

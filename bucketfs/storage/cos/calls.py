@@ -98,7 +98,7 @@ class Calls:
             signed.pop("content-length", None)
             return signed
 
-        return await self._client.send(request, sign, lambda answer: blame(answer, request.method))
+        return await self._client.send(request, sign, blame)
 
 
 def _signer_of(credentials: Credentials) -> Signer:

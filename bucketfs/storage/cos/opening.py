@@ -34,7 +34,7 @@ async def open_cos(location: StoreUrl, options: StoreOptions) -> CosStore:
         or CosCredentials(
             options.environment,
             profile=options.profile,
-            allow_metadata=address.is_tencent or METADATA_VARIABLE in options.environment,
+            allow_metadata=address.is_tencent or bool(options.environment.get(METADATA_VARIABLE)),
         ),
         storage_class=options.storage_class,
         traffic_limit_bits_s=traffic_limit_bits_s(options.traffic_limit_bytes_s, "COS"),

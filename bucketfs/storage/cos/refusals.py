@@ -48,11 +48,11 @@ _OF_KEYS = frozenset(
 )
 
 
-def blame(response: Response, method: str) -> Blame:
+def blame(response: Response) -> Blame:
     """Return whether other credentials may make the difference (HEAD gives no code to tell)."""
     if response.status not in (400, 401, 403):
         return Blame.ELSEWHERE
-    if method == "HEAD":
+    if not response.body:
         return Blame.PERHAPS_KEYS
     code = _document(response).get("Code", "")
     if code in _OF_KEYS:

@@ -147,7 +147,7 @@ class Calls:
             del signed["host"]  # The exchange writes it, first.
             return signed
 
-        return await self._client.send(request, sign, lambda answer: blame(answer, request.method))
+        return await self._client.send(request, sign, blame)
 
     def _signer_of(self, credentials: Credentials) -> Signer:
         return Signer(

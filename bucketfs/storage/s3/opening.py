@@ -47,7 +47,8 @@ async def open_s3(location: StoreUrl, options: StoreOptions) -> S3Store:
         or CredentialChain(
             environment,
             profile=options.profile,
-            allow_metadata=address.is_service or "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environment,
+            allow_metadata=address.is_service
+            or bool(environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")),
         ),
         endpoint=endpoint,
         region=region,

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from bucketfs.errors import BucketfsError, ConfigurationError, KeysUnavailable
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 from bucketfs.transport.exchange import Request, Response
 from bucketfs.transport.renewing import RenewedCredentials
 from bucketfs.transport.signing import Blame, Renewal
@@ -268,6 +268,41 @@ async def test_a_bug_in_finding_does_not_end_the_mount(
     await settled()
     assert await source.get() is first
     assert "renewing the keys broke" in caplog.text
+
+
+async def test_keys_that_were_exchanged_may_come_late(
+    clock: Clock, finder: Finder, source: RenewedCredentials
+) -> None:
+    finder.keys = "A"
+    first = await source.get()
+    assert await source.replace(first, is_certain=True) is None, "they were never good"
+    finder.keys = "B"
+    clock.pass_by(2)
+    second = await source.replace(first, is_certain=True)
+    assert second is not None
+    clock.pass_by(60)
+    for _ in range(3):
+        with pytest.raises(KeysUnavailable, match="no others yet"):
+            await source.replace(second, is_certain=True)
+    assert await source.replace(second, is_certain=False) is None
+    clock.pass_by(2)
+    finder.keys = "C"
+    third = await source.replace(second, is_certain=True)
+    assert third is not None
+    clock.pass_by(60)
+    with pytest.raises(KeysUnavailable):
+        await source.replace(third, is_certain=True)
+    clock.pass_by(11)
+    assert await source.replace(third, is_certain=True) is None, "there is an end to patience"
+
+
+async def test_nothing_is_waited_for_that_cannot_change(
+    clock: Clock, finder: Finder, source: RenewedCredentials
+) -> None:
+    finder.keys, finder.origin = "A", ENVIRONMENT
+    first = await source.get()
+    clock.pass_by(60)
+    assert await source.replace(first, is_certain=True) is None
 
 
 def answering(*blames: Blame) -> tuple[Callable[[Response], Blame], list[Blame]]:
