@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trio
 import trio.testing
 
 from bucketfs.errors import BucketfsError, ConfigurationError, KeysUnavailable
@@ -210,3 +211,40 @@ async def test_no_network_is_asked_where_it_must_not_be(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="no credentials found"):
             await chain(tmp_path, environment, allow_metadata=True).get()
         assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1/c", "http://example.com/c", "ftp://127.0.0.1/c", "/c"]
+)
+async def test_a_container_is_not_asked_over_an_open_line(tmp_path: Path, url: str) -> None:
+    environment = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": url,
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": SECRET,
+    }
+    with pytest.raises(ConfigurationError, match="must be https:") as caught:
+        await chain(tmp_path, environment, allow_metadata=True).get()
+    assert_hidden(caught.value)
+
+
+async def test_the_token_of_a_container_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("FT\n")
+    with ScriptedServer(reply(200, answer_of(3600, token_name="Token").encode())) as server:
+        environment = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.origin}/c",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(tmp_path / "token"),
+        }
+        await chain(tmp_path, environment, allow_metadata=True).get()
+    assert server.heard[0].headers["authorization"] == "FT"
+
+
+async def test_the_shared_file_is_read_again_after_a_refusal(tmp_path: Path) -> None:
+    files(tmp_path, credentials="[default]\naws_access_key_id=A\naws_secret_access_key=a\n")
+    source = chain(tmp_path)
+    first = await source.get()
+    assert first.is_of_file
+    assert await source.replace(first, is_certain=True) is None
+    (tmp_path / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id=B\naws_secret_access_key=b\naws_session_token=t\n"
+    )
+    await trio.sleep(1.1)
+    assert await source.replace(first, is_certain=True) == Credentials("B", "b", "t")
