@@ -18,7 +18,7 @@ from typing import NoReturn
 import trio
 
 from bucketfs import logs
-from bucketfs.errors import BucketfsError, KeysUnavailable
+from bucketfs.errors import BucketfsError, ConfigurationError, KeysUnavailable
 from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 
 _EARLY_S = 300.0
@@ -38,8 +38,10 @@ _DOUBTFUL_PAUSE_S = 30.0
 object that is forbidden must not cost one look for keys at each request."""
 _GRACE_S = 10.0
 _PROVEN_S = 2.0
+_FORGOTTEN_S = 30.0
 """Keys that were good for a while and are refused now were probably exchanged, and what gives them
-may be a little late: for so long requests are tried again instead of failing."""
+may be a little late: for so long requests are tried again instead of failing. A refusal that is
+long ago counts no more."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class RenewedCredentials:
         self._fruitless_s: float | None = None
         self._known_since_s = 0.0
         self._refused_since_s: float | None = None
+        self._last_refused_s = 0.0
 
     async def get(self) -> Credentials:
         """Return credentials that are good for now; waits only where there are none yet.
@@ -122,7 +125,7 @@ class RenewedCredentials:
             async with self._lock:
                 known = self._known
                 if known is not None and time.time() >= self._renew_at_s:
-                    await self._find_now(known if self._is_only_looking(known) else None)
+                    await self._find_now()
         except BucketfsError as exc:
             if self._failures == 1:
                 _log.warning("the keys could not be renewed, and will be tried again: %s", exc)
@@ -132,24 +135,30 @@ class RenewedCredentials:
         finally:
             self._is_renewing = False
 
-    async def _find_now(self, looked_at: Credentials | None = None) -> Credentials:
+    async def _find_now(self) -> Credentials:
         """Find keys and remember them; the lock is held.
 
-        `looked_at`: they are good still, and only others of the same origin may take their place: a
-        file that is gone for a moment must not make this another user.
-        Raises: what `find` raises; KeysUnavailable, where that just failed.
+        Raises: what `find` raises; KeysUnavailable, where that just failed; ConfigurationError, for
+        keys of another origin: a file that is gone for a moment must not make this another user.
         """
         if self._failure is not None and self._is_recent(self._failure[0]):
             raise KeysUnavailable(self._failure[1], sent=False)
         try:
             found = await self._find()
+            self._check_origin(found)
         except BucketfsError as exc:
             self._failed(exc)
             raise
         self._failure, self._failures = None, 0
-        if looked_at is not None and found.origin != looked_at.origin:
-            found = looked_at
         return self._take(found)
+
+    def _check_origin(self, found: Credentials) -> None:
+        known = self._known
+        if known is not None and known.origin != found.origin:
+            raise ConfigurationError(
+                f"{known.origin} gives no keys any more; a new mount would take those of "
+                f"{found.origin}"
+            )
 
     def _take(self, found: Credentials) -> Credentials:
         # ATOMIC: nobody sees new keys with the times of old ones.
@@ -174,10 +183,6 @@ class RenewedCredentials:
         left_s = max(expires - self._found_s, 2 * _LEAST_S)
         return min(due_s, self._found_s + max(left_s / 2, left_s - _EARLY_S))
 
-    def _is_only_looking(self, known: Credentials) -> bool:
-        expires = known.expires_at_s
-        return known.is_of_file and (expires is None or time.time() < expires - _FILE_S)
-
     def _is_over(self, known: Credentials) -> bool:
         expires, now_s = known.expires_at_s, time.time()
         return expires is not None and now_s >= max(expires, self._found_s + _LEAST_S)
@@ -195,8 +200,9 @@ class RenewedCredentials:
         known, now_s = self._known, time.time()
         if not is_certain or known is None or known.origin == ENVIRONMENT:
             return
-        if self._refused_since_s is None:
+        if self._refused_since_s is None or now_s - self._last_refused_s > _FORGOTTEN_S:
             self._refused_since_s = now_s
+        self._last_refused_s = now_s
         is_proven = self._refused_since_s - self._known_since_s > _PROVEN_S
         if is_proven and 0 <= now_s - self._refused_since_s < _GRACE_S:
             said = "the server refuses the keys, and there are no others yet"

@@ -124,6 +124,7 @@ async def test_nobody_waits_for_a_renewal_while_the_keys_are_good(
     assert found == ["AK2"] * 3
 
 
+@pytest.mark.allows_warnings
 async def test_a_file_is_looked_at_again_after_some_seconds(
     clock: Clock, finder: Finder, source: RenewedCredentials
 ) -> None:
@@ -145,6 +146,8 @@ async def test_a_file_is_looked_at_again_after_some_seconds(
     await settled()
     assert (await source.get()).access_key == "B", "a file that is gone makes no other user"
     assert finder.count == 4
+    with pytest.raises(KeysUnavailable, match="gives no keys any more"):
+        await source.replace(await source.get(), is_certain=True)
 
 
 async def test_keys_without_an_end_are_not_looked_for_again(
@@ -294,6 +297,9 @@ async def test_keys_that_were_exchanged_may_come_late(
         await source.replace(third, is_certain=True)
     clock.pass_by(11)
     assert await source.replace(third, is_certain=True) is None, "there is an end to patience"
+    clock.pass_by(3600)
+    with pytest.raises(KeysUnavailable):
+        await source.replace(third, is_certain=True)
 
 
 async def test_nothing_is_waited_for_that_cannot_change(
