@@ -279,20 +279,19 @@ def test_keys_that_end_before_there_are_others(tmp_path: Path) -> None:
         file.write_text(FILES["cos"][1].format(keys.access_key, keys.secret_key, keys.token))
         return keys
 
-    def exchange() -> None:
-        old = write()
+    def exchange(old: Keys) -> None:
         for _ in range(2):
             time.sleep(3)
             del cos.accounts[old.access_key]
             time.sleep(1)
             old = write()
 
-    exchanging = threading.Thread(target=exchange, daemon=True)
-    exchanging.start()
+    exchanging = threading.Thread(target=exchange, args=(write(),), daemon=True)
     with serving(cos) as endpoint:
         cloud = Cloud("cos", endpoint, cos.make_bucket(), add_to_cos(cos), cos)
         options = cloud.options
         with mounted(cloud.url, tmp_path, *options, environment=environment(tmp_path)) as mount:
+            exchanging.start()
             work = Work(mount.path)
             work.go_on_for(10.0)
             exchanging.join(10)
