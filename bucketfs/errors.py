@@ -126,6 +126,10 @@ class Transient(StorageError):
         self.sent = sent
 
 
+class KeysUnavailable(Transient):
+    """Valid keys cannot be had for the moment: what gives them does not answer, or gives none."""
+
+
 class FileSystemError(BucketfsError):
     """A rule of file systems (POSIX) forbids what was asked; raised by namespace and pagecache."""
 

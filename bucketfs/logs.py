@@ -12,6 +12,7 @@ import logging.handlers
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ SECRET_VARIABLES = (
 )
 _LOG_FILE_BYTES = 10 << 20
 _LOG_FILES_KEPT = 3
+_SECRETS_KEPT = 64
+"""Of those that were learned: keys that are exchanged every few minutes are old after hours."""
 _HIDDEN = "***"
 _PATTERNS = (
     re.compile(r"(?i)(\bsignature[=:]\s*)[0-9A-Za-z%+/=]+"),
@@ -48,10 +51,17 @@ class SecretMask:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # Short values (an empty variable, "x") would tear harmless texts apart.
         self._secrets = sorted({text for text in secrets if len(text) >= 8}, key=len, reverse=True)
+        self._learned: deque[str] = deque(maxlen=_SECRETS_KEPT)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these, too; of very many the last ones."""
+        for text in secrets:
+            if len(text) >= 8 and text not in self._learned:
+                self._learned.append(text)
 
     def hide(self, text: str) -> str:
         """Return `text` without what must not be seen."""
-        for secret in self._secrets:
+        for secret in (*self._secrets, *tuple(self._learned)):
             text = text.replace(secret, _HIDDEN)
         for pattern in _PATTERNS:
             text = pattern.sub(rf"\1{_HIDDEN}", text)
@@ -64,6 +74,10 @@ class MaskingFormatter(logging.Formatter):
     def __init__(self, layout: str, mask: SecretMask) -> None:
         super().__init__(layout)
         self._mask = mask
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these, too."""
+        self._mask.learn(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of the record as it may be seen."""
@@ -92,6 +106,13 @@ def configure(
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if is_debug else logging.INFO)
     logger.propagate = False
+
+
+def hide_secrets(*secrets: str | None) -> None:
+    """Let the log, where it was configured, never show these."""
+    for handler in logging.getLogger(LOGGER_NAME).handlers:
+        if isinstance(handler.formatter, MaskingFormatter):
+            handler.formatter.learn(secret for secret in secrets if secret)
 
 
 def default_log_file(name: str) -> Path:

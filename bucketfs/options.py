@@ -145,6 +145,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("profile", "profile", "profile of the shared AWS files", parse_text, "NAME"),
     Option(
+        "credential_command",
+        "credential_command",
+        "program that prints keys as JSON",
+        parse_text,
+        "CMD",
+    ),
+    Option("credential_file", "credential_file", "file of keys (mode 600)", parse_path, "PATH"),
+    Option(
         "payload",
         "payload",
         f"sign the uploaded bytes: {_one_of(PAYLOADS)}",

@@ -43,6 +43,8 @@ OPTION_SCHEMES: Mapping[str, tuple[str, ...]] = {
     "storage_class": ("cos", "bos", "kodo"),
     "traffic_limit": ("cos", "bos", "kodo"),
     "read_cache": ("s3", "cos", "bos", "kodo", "libcloud"),
+    "credential_command": ("s3", "cos", "bos", "kodo"),
+    "credential_file": ("s3", "cos", "bos", "kodo"),
 }
 """Options that mean something to some clouds only; with any other they are refused."""
 ADDRESSINGS = ("auto", "path", "virtual")
@@ -77,6 +79,8 @@ class MountSettings:
     traffic_limit_bytes_s: int | None = None
     addressing: str = "auto"
     profile: str | None = None
+    credential_command: str | None = None
+    credential_file: Path | None = None
     payload: str = "auto"
     allow_other: bool = False
     acl: bool = False
@@ -138,12 +142,16 @@ class MountSettings:
             "storage_class": self.storage_class,
             "traffic_limit": self.traffic_limit_bytes_s,
             "read_cache": self.read_cache_bytes or None,
+            "credential_command": self.credential_command,
+            "credential_file": self.credential_file,
         }
         kind = scheme_of(self.url)
         for name, value in given.items():
             if value is not None and kind not in OPTION_SCHEMES[name]:
                 known = ", ".join(f"{scheme}:" for scheme in OPTION_SCHEMES[name])
                 raise ConfigurationError(f"{name}= means nothing to {kind}: (only to {known})")
+        if self.credential_command is not None and self.credential_file is not None:
+            raise ConfigurationError("give either credential_command= or credential_file=")
         if self.scheme is not None:
             _check_choice("scheme", self.scheme, CONNECTION_SCHEMES)
         if self.domain is not None:

@@ -17,6 +17,7 @@ from bucketfs.errors import (
     BucketfsError,
     BucketNotFound,
     ConfigurationError,
+    KeysUnavailable,
     StorageError,
     Transient,
 )
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _REASONS: tuple[tuple[type[StorageError], str], ...] = (
     (BucketNotFound, "there is no such bucket"),
     (AccessDenied, "these credentials may not use it"),
+    (KeysUnavailable, "there are no valid keys"),
     (Transient, "the store cannot be reached"),
 )
 

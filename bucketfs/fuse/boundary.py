@@ -46,6 +46,7 @@ ERRNOS: Mapping[type[errors.BucketfsError], int] = MappingProxyType(
         errors.NotSupported: errno.ENOTSUP,
         errors.ConfusedServer: errno.EIO,
         errors.Transient: errno.EIO,
+        errors.KeysUnavailable: errno.EIO,
         errors.FileSystemError: errno.EIO,
         errors.EntryNotFound: errno.ENOENT,
         errors.EntryExists: errno.EEXIST,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bucketfs.counting.meter import Meter
 from bucketfs.errors import ConfigurationError
@@ -34,11 +35,12 @@ class StoreOptions:
 
     `endpoint` is where to connect, a URL; the host that is signed stays the cloud's own where it
     signs one. `scheme` ("http" or "https") is for a cloud whose endpoint is not given. `domain` is
-    the host that Kodo downloads come from. `storage_class` is of what is written, and
-    `traffic_limit_bytes_s` of one request. `timeout_s` is how long one request may wait for the
-    server; `attempts` how often it is sent where it failed for the moment; `concurrency` how many
-    are in flight. `is_durable` False lets a folder acknowledge what is not on the disk yet. `meter`
-    counts the requests.
+    the host that Kodo downloads come from. `credential_command` or `credential_file` gives the
+    keys, instead of the environment and the cloud's own places. `storage_class` is of what is
+    written, and `traffic_limit_bytes_s` of one request. `timeout_s` is how long one request may
+    wait for the server; `attempts` how often it is sent where it failed for the moment;
+    `concurrency` how many are in flight. `is_durable` False lets a folder acknowledge what is not
+    on the disk yet. `meter` counts the requests.
     """
 
     endpoint: str | None = None
@@ -49,6 +51,8 @@ class StoreOptions:
     traffic_limit_bytes_s: int | None = None
     addressing: str = "auto"
     profile: str | None = None
+    credential_command: str | None = field(default=None, repr=False)
+    credential_file: Path | None = None
     payload: str = "auto"
     timeout_s: float = 60.0
     attempts: int = 8

@@ -1,26 +1,28 @@
 """Where BOS's keys come from: environment, the file of Baidu's `bcecmd`, or this machine's role.
 
-Temporary keys of the first two say nothing of their end, so they are looked for again when the
-server refuses them: whoever renews them in the file need not touch the mount. Secrets appear in no
-repr, log or exception.
+Temporary keys of the first two say nothing of their end, so the file is looked at again and again:
+whoever renews them there need not touch the mount. Secrets appear in no repr, log or exception.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.transport.credentials import Credentials, RenewedCredentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 from bucketfs.transport.instance_metadata import MetadataService
 from bucketfs.transport.key_files import ini_sections, read_keys
+from bucketfs.transport.key_texts import checked_text, keys_of_json
+from bucketfs.transport.renewing import RenewedCredentials
 
 _SECTION = "Defaults"
 _SERVICE = "the instance's metadata service"
+METADATA_VARIABLE = "BCE_METADATA_ENDPOINT"
+"""Where it is set, the service is asked also for a server that is not Baidu's."""
 _METADATA = "http://169.254.169.254"
 _ROLE = "/latest/meta-data/sts-credential"
 """Where a BCC instance finds the keys of its IAM role (cloud.baidu.com/doc/BCC/s/jm4bbrdmn)."""
@@ -46,9 +48,9 @@ class BosCredentials(RenewedCredentials):
         if found is None:
             found = await trio.to_thread.run_sync(self._from_file)
         if found is None and self._metadata is not None:
-            origin = self._environment.get("BCE_METADATA_ENDPOINT") or _METADATA
+            origin = self._environment.get(METADATA_VARIABLE) or _METADATA
             answer = await self._metadata.find(origin + _ROLE)
-            found = _from_role(answer.body) if answer is not None else None
+            found = keys_of_json(answer.body, _SERVICE) if answer is not None else None
         if found is None:
             raise ConfigurationError(
                 "no credentials found: set BCE_ACCESS_KEY_ID and BCE_SECRET_ACCESS_KEY, or let "
@@ -61,14 +63,16 @@ class BosCredentials(RenewedCredentials):
         access_key, secret_key, token = (self._environment.get(name) for name in names)
         if not access_key and not secret_key:
             return None
-        return _credentials("the environment", access_key, secret_key, token)
+        return _credentials(ENVIRONMENT, access_key, secret_key, token)
 
     def _from_file(self) -> Credentials | None:
         sections = read_keys(self._file, ini_sections, "file of bcecmd")
         if sections is None:
             return None
         values = sections.get(_SECTION, {})
-        return _credentials(str(self._file), values.get("ak"), values.get("sk"), values.get("sts"))
+        where = str(self._file)
+        found = _credentials(where, values.get("ak"), values.get("sk"), values.get("sts"))
+        return replace(found, is_of_file=True)
 
 
 def _credentials(
@@ -79,29 +83,9 @@ def _credentials(
         missing = "secret access key" if access_key else "access key id"
         raise ConfigurationError(f"there is no {missing} of BOS in {where}")
     for value in (access_key, secret_key, token or ""):
-        if not (value.isascii() and value.isprintable()):
-            raise ConfigurationError(f"a key of BOS in {where} has characters that keys never have")
-    return Credentials(access_key, secret_key, token)
+        checked_text(value, where)
+    return Credentials(access_key, secret_key, token, origin=where)
 
 
 def _clean(value: str | None) -> str | None:
     return (value or "").strip().strip('"') or None
-
-
-def _from_role(text: bytes) -> Credentials:
-    """Return the keys of a role, in the words of Baidu's STS.
-
-    Its documents name the secret once `secretAccessKey` and once `accessKeySecret`.
-    """
-    try:
-        values = json.loads(text)
-        moment = datetime.fromisoformat(values["expiration"])
-        return Credentials(
-            values["accessKeyId"],
-            values.get("secretAccessKey") or values["accessKeySecret"],
-            values["sessionToken"],
-            (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        # The text holds the secret: neither it nor the parser's error may be seen.
-        raise ConfigurationError(f"{_SERVICE} gave no valid keys ({type(exc).__name__})") from None

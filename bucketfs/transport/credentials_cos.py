@@ -14,9 +14,11 @@ from pathlib import Path
 import trio
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.transport.credentials import Credentials, RenewedCredentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 from bucketfs.transport.instance_metadata import MetadataService
 from bucketfs.transport.key_files import ini_sections, read_keys
+from bucketfs.transport.key_texts import checked_text, keys_of_json
+from bucketfs.transport.renewing import RenewedCredentials
 
 _VARIABLES = (
     ("COS_SECRET_ID", "COS_SECRET_KEY", ("COS_TOKEN",)),
@@ -28,6 +30,8 @@ _VARIABLES = (
 )
 _KIND = "file of Tencent's"
 _SERVICE = "the instance's metadata service"
+METADATA_VARIABLE = "TENCENTCLOUD_METADATA_ENDPOINT"
+"""Where it is set, the service is asked also for a server that is not Tencent's."""
 _METADATA = "http://metadata.tencentyun.com"
 _ROLES = "/latest/meta-data/cam/security-credentials/"
 
@@ -56,8 +60,8 @@ class CosCredentials(RenewedCredentials):
         """Return credentials. Raises: ConfigurationError (none, or malformed), Transient."""
         found = None if self._has_profile else _from_environment(self._environment)
         if found is None:
-            values = await trio.to_thread.run_sync(self._files.read)
-            found = _from_values(values) if values else None
+            place, values = await trio.to_thread.run_sync(self._files.locate)
+            found = _from_values(str(place), values) if values else None
         if found is None and self._metadata is not None:
             found = await self._metadata.get()
         if found is None:
@@ -84,19 +88,24 @@ class TencentFiles:
         self._coscmd = Path(environment.get("COS_CONFIG_PATH") or home / ".cos.conf")
 
     def read(self) -> Mapping[str, str]:
-        """Return `secret_id`, `secret_key`, perhaps `token` and `region`; empty without a file.
+        """Return what `locate` does, without the place."""
+        return self.locate()[1]
+
+    def locate(self) -> tuple[Path, Mapping[str, str]]:
+        """Return a file, and its `secret_id`, `secret_key`, perhaps `token` and `region`; or {}.
 
         Blocks shortly. Raises: ConfigurationError (a file is malformed or unreadable; a profile
         that was asked for by name is nowhere).
         """
-        found = read_keys(self._tccli, _parse_tccli, _KIND) or self._section(
-            self._sdk, self._profile
-        )
-        if not found and self._is_named:
+        if found := read_keys(self._tccli, _parse_tccli, _KIND):
+            return self._tccli, found
+        if found := self._section(self._sdk, self._profile):
+            return self._sdk, found
+        if self._is_named:
             raise ConfigurationError(
                 f"there is no profile {self._profile!r} in {self._tccli} or {self._sdk}"
             )
-        return found or self._section(self._coscmd, "common")
+        return self._coscmd, self._section(self._coscmd, "common")
 
     def _section(self, path: Path, name: str) -> Mapping[str, str]:
         return (read_keys(path, ini_sections, _KIND) or {}).get(name, {})
@@ -107,7 +116,7 @@ class _InstanceRole:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._service = MetadataService(_SERVICE)
-        self._origin = environment.get("TENCENTCLOUD_METADATA_ENDPOINT") or _METADATA
+        self._origin = environment.get(METADATA_VARIABLE) or _METADATA
 
     async def get(self) -> Credentials | None:
         """Return the role's keys, None where there is no such service or role."""
@@ -115,7 +124,7 @@ class _InstanceRole:
         if answer is None:
             return None
         role = answer.body.decode("latin-1").split()[0]
-        return _from_role(await self._service.get(self._origin + _ROLES + role))
+        return keys_of_json(await self._service.get(self._origin + _ROLES + role), _SERVICE)
 
 
 def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
@@ -127,29 +136,22 @@ def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
             missing = key_name if secret_id else id_name
             raise ConfigurationError(f"{missing} is not set, but its other half is")
         token = next((environment[name] for name in token_names if environment.get(name)), None)
-        return Credentials(secret_id.strip(), secret_key.strip(), token)
+        return Credentials(
+            checked_text(secret_id, ENVIRONMENT),
+            checked_text(secret_key, ENVIRONMENT),
+            token,
+            origin=ENVIRONMENT,
+        )
     return None
 
 
-def _from_values(values: Mapping[str, str]) -> Credentials:
+def _from_values(where: str, values: Mapping[str, str]) -> Credentials:
     secret_id, secret_key = values.get("secret_id"), values.get("secret_key")
     if not secret_id or not secret_key:
-        raise ConfigurationError("a file of Tencent's has secret_id or secret_key, but not both")
-    return Credentials(secret_id, secret_key, values.get("token") or None)
-
-
-def _from_role(text: bytes) -> Credentials:
-    try:
-        values = json.loads(text)
-        return Credentials(
-            values["TmpSecretId"],
-            values["TmpSecretKey"],
-            values["Token"],
-            float(values["ExpiredTime"]),
-        )
-    except (ValueError, KeyError, TypeError) as exc:
-        # The text holds the secret: neither it nor the parser's error may be seen.
-        raise ConfigurationError(f"{_SERVICE} gave no valid keys ({type(exc).__name__})") from None
+        raise ConfigurationError(f"{where} has secret_id or secret_key, but not both")
+    secret_id, secret_key = checked_text(secret_id, where), checked_text(secret_key, where)
+    token = checked_text(values.get("token", ""), where) or None
+    return Credentials(secret_id, secret_key, token, origin=where, is_of_file=True)
 
 
 def _parse_tccli(text: str) -> Mapping[str, str]:

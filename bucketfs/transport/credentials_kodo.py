@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import ENVIRONMENT, Credentials
 
 _NAMES = ("QINIU_ACCESS_KEY", "QINIU_SECRET_KEY")
 
@@ -30,9 +30,9 @@ class KodoCredentials:
                     f"no credentials found: {' and '.join(missing)} must be set in the environment"
                 )
             access_key, secret_key = (self._environment[name] for name in _NAMES)
-            self._known = Credentials(access_key, secret_key)
+            self._known = Credentials(access_key, secret_key, origin=ENVIRONMENT)
         return self._known
 
-    def invalidate(self, refused: Credentials) -> bool:
-        """Return False: there are no others."""
-        return False
+    async def replace(self, refused: Credentials, *, is_certain: bool) -> Credentials | None:
+        """Return None: there are no others."""
+        return None

@@ -95,3 +95,12 @@ def test_a_daemon_without_syslog_logs_to_a_file_of_its_own(
     assert tmp_path in target.parents
     assert "daemon" in target.read_text()
     assert target != logs.default_log_file("/srv/data")
+
+
+def test_secrets_that_come_later_are_hidden_too(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.configure(is_foreground=False, log_file=file)
+    for number in range(200):
+        logs.hide_secrets(f"secret-{number:04}", None, "")
+    logging.getLogger("bucketfs.x").info("secret-0199 and secret-0150 in a text")
+    assert file.read_text().endswith("*** and *** in a text\n")

@@ -119,6 +119,8 @@ def test_what_some_clouds_have(url: str, values: dict[str, object]) -> None:
         ("cos://b-1", {"domain": "files.example.com"}),
         ("libcloud+s3://b", {"traffic_limit_bytes_s": MIB}),
         ("file:///b", {"traffic_limit_bytes_s": MIB}),
+        ("libcloud+s3://b", {"credential_command": "give-keys"}),
+        ("memory://b", {"credential_file": Path("/keys")}),
     ],
 )
 def test_an_option_that_a_cloud_does_not_have_is_refused(
@@ -126,6 +128,11 @@ def test_an_option_that_a_cloud_does_not_have_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match="means nothing to"):
         settings(url, **values)
+
+
+def test_keys_come_from_one_place() -> None:
+    with pytest.raises(ConfigurationError, match="either credential_command= or credential_file="):
+        settings("s3://b", credential_command="give-keys", credential_file=Path("/keys"))
 
 
 @pytest.mark.parametrize(

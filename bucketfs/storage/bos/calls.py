@@ -9,7 +9,7 @@ from bucketfs.storage.bos.checksums import SummedBody
 from bucketfs.storage.bos.documents import parse_error
 from bucketfs.storage.bos.headers import CRC32_HEADER
 from bucketfs.storage.bos.keys import check_key
-from bucketfs.storage.bos.refusals import has_expired, refusal
+from bucketfs.storage.bos.refusals import blame, refusal
 from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.s3.addressing import Address
 from bucketfs.transport.client import HttpClient
@@ -96,7 +96,7 @@ class Calls:
             signed.pop("content-length", None)
             return signed
 
-        return await self._client.send(request, sign, has_expired)
+        return await self._client.send(request, sign, blame)
 
 
 def _signer_of(credentials: Credentials) -> Signer:

@@ -9,7 +9,8 @@ from bucketfs.storage.bos.store import BosStore
 from bucketfs.storage.location import StoreOptions, StoreUrl
 from bucketfs.storage.s3.addressing import Addressing
 from bucketfs.transport.client import HttpClient
-from bucketfs.transport.credentials_bos import BosCredentials
+from bucketfs.transport.credentials_bos import METADATA_VARIABLE, BosCredentials
+from bucketfs.transport.given_credentials import given_credentials
 
 
 async def open_bos(location: StoreUrl, options: StoreOptions) -> BosStore:
@@ -27,7 +28,13 @@ async def open_bos(location: StoreUrl, options: StoreOptions) -> BosStore:
         client=HttpClient(
             concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
         ),
-        credentials=BosCredentials(options.environment, allow_metadata=address.is_service),
+        credentials=given_credentials(
+            options.credential_command, options.credential_file, options.profile
+        )
+        or BosCredentials(
+            options.environment,
+            allow_metadata=address.is_service or bool(options.environment.get(METADATA_VARIABLE)),
+        ),
         endpoint=options.endpoint,
         region=options.region,
         scheme=options.scheme,

@@ -15,6 +15,7 @@ from bucketfs.errors import (
 from bucketfs.storage.bos.documents import parse_error
 from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 
 class NotCopyable(NotSupported):
@@ -58,15 +59,16 @@ _WORDS = Vocabulary(
         "SignatureDoesNotMatch": "the secret key is wrong",
     },
 )
-_OF_KEYS = frozenset({"SignatureDoesNotMatch", "RequestExpired"})
-"""Refusals that no other credentials would cure."""
+_OF_KEYS = frozenset({"InvalidSessionToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_OF_CLOCKS = "RequestExpired"
 
 
-def has_expired(response: Response) -> bool:
-    """Return whether newer credentials may make the difference (HEAD gives no code to tell)."""
-    if response.status not in (401, 403):
-        return False
-    return parse_error(response.body).get("code") not in _OF_KEYS
+def blame(response: Response) -> Blame:
+    """Return whether other credentials may make the difference (HEAD gives no code to tell)."""
+    code = parse_error(response.body).get("code")
+    if response.status not in (401, 403) or code == _OF_CLOCKS:
+        return Blame.ELSEWHERE
+    return Blame.KEYS if code in _OF_KEYS else Blame.PERHAPS_KEYS
 
 
 def refusal(response: Response, *, method: str, operation: str, key: str | None) -> BucketfsError:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from bucketfs.errors import InvalidKey
 from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.cos.addressing import Address
-from bucketfs.storage.cos.refusals import has_expired, refusal
+from bucketfs.storage.cos.refusals import blame, refusal
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
@@ -98,9 +98,7 @@ class Calls:
             signed.pop("content-length", None)
             return signed
 
-        return await self._client.send(
-            request, sign, lambda answer: has_expired(answer, request.method)
-        )
+        return await self._client.send(request, sign, blame)
 
 
 def _signer_of(credentials: Credentials) -> Signer:

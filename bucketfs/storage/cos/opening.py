@@ -8,7 +8,8 @@ from bucketfs.storage.cos.addressing import find_address
 from bucketfs.storage.cos.store import CosStore
 from bucketfs.storage.location import StoreOptions, StoreUrl, traffic_limit_bits_s
 from bucketfs.transport.client import HttpClient
-from bucketfs.transport.credentials_cos import CosCredentials, TencentFiles
+from bucketfs.transport.credentials_cos import METADATA_VARIABLE, CosCredentials, TencentFiles
+from bucketfs.transport.given_credentials import given_credentials
 
 _REGION_VARIABLES = ("COS_REGION", "TENCENTCLOUD_REGION")
 
@@ -27,8 +28,13 @@ async def open_cos(location: StoreUrl, options: StoreOptions) -> CosStore:
         client=HttpClient(
             concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
         ),
-        credentials=CosCredentials(
-            options.environment, profile=options.profile, allow_metadata=address.is_tencent
+        credentials=given_credentials(
+            options.credential_command, options.credential_file, options.profile
+        )
+        or CosCredentials(
+            options.environment,
+            profile=options.profile,
+            allow_metadata=address.is_tencent or bool(options.environment.get(METADATA_VARIABLE)),
         ),
         storage_class=options.storage_class,
         traffic_limit_bits_s=traffic_limit_bits_s(options.traffic_limit_bytes_s, "COS"),

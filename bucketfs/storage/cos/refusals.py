@@ -13,6 +13,7 @@ from bucketfs.errors import (
 from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 _WORDS = Vocabulary(
     "COS",
@@ -42,14 +43,21 @@ _WORDS = Vocabulary(
         "SignatureDoesNotMatch": "the SecretKey is wrong",
     },
 )
-_EXPIRED = frozenset({"ExpiredToken", "InvalidAccessKeyId", "InvalidSecurityToken"})
+_OF_KEYS = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidSecurityToken", "SignatureDoesNotMatch"}
+)
 
 
-def has_expired(response: Response, method: str) -> bool:
-    """Return whether newer credentials may make the difference (HEAD gives no code to tell)."""
+def blame(response: Response) -> Blame:
+    """Return whether other credentials may make the difference (HEAD gives no code to tell)."""
     if response.status not in (400, 401, 403):
-        return False
-    return method == "HEAD" or _document(response).get("Code", "") in _EXPIRED
+        return Blame.ELSEWHERE
+    if not response.body:
+        return Blame.PERHAPS_KEYS
+    code = _document(response).get("Code", "")
+    if code in _OF_KEYS:
+        return Blame.KEYS
+    return Blame.PERHAPS_KEYS if code == "AccessDenied" else Blame.ELSEWHERE
 
 
 def refusal(response: Response, *, method: str, operation: str, key: str | None) -> BucketfsError:

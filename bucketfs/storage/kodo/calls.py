@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from bucketfs.errors import (
-    InvalidKey,
-    Transient,
-)
+from bucketfs.errors import InvalidKey, StorageError, Transient
 from bucketfs.storage.calling import TakeBody, counted_as, is_success, only_success, told
 from bucketfs.storage.key_order import key_bytes
 from bucketfs.storage.kodo.hosts import Hosts, Service
-from bucketfs.storage.kodo.refusals import refusal
+from bucketfs.storage.kodo.refusals import blame, refusal
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
 from bucketfs.transport.exchange import BodySource, Request, Response
 from bucketfs.transport.sign_kodo import Signer, encode_path
+from bucketfs.transport.signing import Renewal
 
 MAX_KEY_BYTES = 750
 _UPLOAD_TOKEN_S = 6 * 3600
@@ -44,10 +42,9 @@ class Calls:
     ) -> None:
         self.bucket = bucket
         self._client = client
-        self._credentials = credentials
+        self._renewal = Renewal(credentials, _signer_of)
         self._hosts = hosts
         self._policy = policy
-        self._signer: tuple[Credentials, Signer] | None = None
 
     async def manage(
         self,
@@ -65,8 +62,10 @@ class Calls:
         `body` is a form. Raises: every StorageError that a refusal can mean; without credentials
         and in a wrong region ConfigurationError for the operation "check", else AccessDenied.
         """
-        with _checked(operation, key):
-            signer = await self._get_signer()
+        is_look = target.startswith("/stat/")
+        counted = counted_as("HEAD" if is_look else method, operation)
+
+        async def attempt(signer: Signer) -> Response:
             host = await self._hosts.of(service, signer.access_key)
 
             def sign(request: Request) -> Mapping[str, str]:
@@ -74,7 +73,6 @@ class Calls:
                     method, host.name, target, request.headers, body or b"", time.time()
                 )
 
-            is_look = target.startswith("/stat/")
             request = Request(
                 method,
                 host.origin,
@@ -82,9 +80,11 @@ class Calls:
                 host.name,
                 body=body,
                 is_repeatable=is_repeatable,
-                operation=counted_as("HEAD" if is_look else method, operation),
+                operation=counted,
             )
-            return await self._send(request, operation, key, service, sign)
+            return await self._exchange(request, service, sign)
+
+        return await self._send(attempt, operation, key, service)
 
     async def upload(
         self,
@@ -101,8 +101,8 @@ class Calls:
 
         `is_insert`: only where no object is. Raises: StorageError, as above.
         """
-        with _checked(operation, key):
-            signer = await self._get_signer()
+
+        async def attempt(signer: Signer) -> Response:
             host = await self._hosts.of("up", signer.access_key)
             token = signer.upload_token(self._policy_of(key, is_insert))
             headers = {"authorization": f"UpToken {token}"}
@@ -118,7 +118,9 @@ class Calls:
                 is_repeatable=not is_insert,
                 operation=counted_as(method, operation),
             )
-            return await self._send(request, operation, key, "up")
+            return await self._exchange(request, "up")
+
+        return await self._send(attempt, operation, key, "up")
 
     async def upload_form(
         self,
@@ -132,8 +134,8 @@ class Calls:
 
         Raises: StorageError, as above.
         """
-        with _checked(operation, key):
-            signer = await self._get_signer()
+
+        async def attempt(signer: Signer) -> Response:
             host = await self._hosts.of("up", signer.access_key)
             content_type, body = form(signer.upload_token(self._policy_of(key, is_insert)))
             headers = {"content-type": content_type}
@@ -147,7 +149,9 @@ class Calls:
                 is_repeatable=not is_insert,
                 operation=counted_as("POST", operation),
             )
-            return await self._send(request, operation, key, "up")
+            return await self._exchange(request, "up")
+
+        return await self._send(attempt, operation, key, "up")
 
     async def download(
         self,
@@ -162,9 +166,9 @@ class Calls:
 
         Only such an answer is given to `intake`. Raises: StorageError, as above.
         """
-        with _checked(operation, key):
+
+        async def attempt(signer: Signer) -> Response:
             host = self._hosts.download(domain)
-            signer = await self._get_signer()
             start = f"{self._hosts.scheme}://{domain}"
             url = f"{start}/{encode_path(key)}{'?' + query if query else ''}"
             deadline_s = (int(time.time()) // _DOWNLOAD_STEP_S + 2) * _DOWNLOAD_STEP_S
@@ -178,37 +182,47 @@ class Calls:
                 intake=only_success(intake),
                 operation=counted_as("GET", operation),
             )
-            return await self._send(request, operation, key, None)
+            return await self._exchange(request, None)
+
+        return await self._send(attempt, operation, key, None)
 
     async def sources(self, operation: str) -> Sequence[str]:
         """Return the download domains that Kodo itself gave the bucket. Raises: as above."""
         with _checked(operation, None):
-            return await self._hosts.sources((await self._get_signer()).access_key)
+            return await self._hosts.sources((await self._renewal.signer()).access_key)
 
     async def _send(
         self,
-        request: Request,
+        attempt: Callable[[Signer], Awaitable[Response]],
         operation: str,
         key: str | None,
+        service: Service | None,
+    ) -> Response:
+        """Return the answer of an attempt, of which there are more where the keys are refused."""
+        with _checked(operation, key):
+            response = await self._renewal.send(attempt, blame)
+            if is_success(response):
+                return response
+            error = refusal(response, operation=operation, key=key, is_download=service is None)
+            self._note(error, service)
+            raise error
+
+    async def _exchange(
+        self,
+        request: Request,
         service: Service | None,
         sign: Callable[[Request], Mapping[str, str]] | None = None,
     ) -> Response:
         try:
-            response = await self._client.send(request, sign)
-            if not is_success(response):
-                raise refusal(response, operation=operation, key=key, is_download=service is None)
+            return await self._client.send(request, sign)
         except Transient as exc:
-            if service is not None and not exc.throttled:
-                self._hosts.failed(service)
+            self._note(exc, service)
             raise
-        return response
 
-    async def _get_signer(self) -> Signer:
-        credentials = await self._credentials.get()
-        if self._signer is None or self._signer[0] is not credentials:
-            signer = Signer(credentials.access_key, credentials.secret_key)
-            self._signer = (credentials, signer)
-        return self._signer[1]
+    def _note(self, error: StorageError, service: Service | None) -> None:
+        """Let the next request of `service` go to another host, where this one failed."""
+        if service is not None and isinstance(error, Transient) and not error.throttled:
+            self._hosts.failed(service)
 
     def _policy_of(self, key: str, is_insert: bool) -> Mapping[str, object]:
         policy: dict[str, object] = {
@@ -240,3 +254,7 @@ def _checked(operation: str, key: str | None) -> Iterator[None]:
         check_key(key, operation)
     with told(operation, key):
         yield
+
+
+def _signer_of(credentials: Credentials) -> Signer:
+    return Signer(credentials.access_key, credentials.secret_key)

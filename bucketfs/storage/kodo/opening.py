@@ -8,6 +8,7 @@ from bucketfs.storage.kodo.store import KodoStore
 from bucketfs.storage.location import StoreOptions, StoreUrl
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials_kodo import KodoCredentials
+from bucketfs.transport.given_credentials import given_credentials
 
 
 async def open_kodo(location: StoreUrl, options: StoreOptions) -> KodoStore:
@@ -17,7 +18,10 @@ async def open_kodo(location: StoreUrl, options: StoreOptions) -> KodoStore:
         client=HttpClient(
             concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
         ),
-        credentials=KodoCredentials(options.environment),
+        credentials=given_credentials(
+            options.credential_command, options.credential_file, options.profile
+        )
+        or KodoCredentials(options.environment),
         endpoint=options.endpoint,
         region=options.region,
         scheme=options.scheme,

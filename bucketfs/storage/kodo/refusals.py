@@ -22,6 +22,7 @@ from bucketfs.errors import (
 )
 from bucketfs.storage.refusals import InvalidRange, retry_after_s
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 NO_SUCH_OBJECT = 612
 """Also of an upload that is gone."""
@@ -48,6 +49,13 @@ _TRANSIENT = frozenset({406, 408, 478, 608, *_THROTTLED})
 _NOT_DONE = frozenset({406, 573})
 _MOST_SKEW_S = 600.0
 _REQUEST_ID = "x-reqid"
+
+
+def blame(response: Response) -> Blame:
+    """Return whether other credentials may make the difference."""
+    if response.status == 401:
+        return Blame.KEYS
+    return Blame.PERHAPS_KEYS if response.status == 403 else Blame.ELSEWHERE
 
 
 def refusal(

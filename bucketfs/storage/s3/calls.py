@@ -14,7 +14,7 @@ from bucketfs.storage.interface import Body
 from bucketfs.storage.s3.addressing import Address
 from bucketfs.storage.s3.digests import Digests
 from bucketfs.storage.s3.documents import parse_any
-from bucketfs.storage.s3.refusals import has_expired, refusal
+from bucketfs.storage.s3.refusals import blame, refusal
 from bucketfs.transport.client import HttpClient
 from bucketfs.transport.credentials import Credentials, CredentialSource
 from bucketfs.transport.exchange import BodySource, Request, Response
@@ -147,9 +147,7 @@ class Calls:
             del signed["host"]  # The exchange writes it, first.
             return signed
 
-        return await self._client.send(
-            request, sign, lambda answer: has_expired(answer, request.method)
-        )
+        return await self._client.send(request, sign, blame)
 
     def _signer_of(self, credentials: Credentials) -> Signer:
         return Signer(

@@ -11,7 +11,9 @@ from bucketfs.storage.s3.addressing import Addressing, find_address
 from bucketfs.storage.s3.calls import Payload
 from bucketfs.storage.s3.store import S3Store
 from bucketfs.transport.client import HttpClient
-from bucketfs.transport.credentials import CredentialChain, ProfileFiles
+from bucketfs.transport.credentials_aws import CredentialChain
+from bucketfs.transport.given_credentials import given_credentials
+from bucketfs.transport.profile_files import ProfileFiles
 
 
 async def open_s3(location: StoreUrl, options: StoreOptions) -> S3Store:
@@ -39,8 +41,14 @@ async def open_s3(location: StoreUrl, options: StoreOptions) -> S3Store:
         client=HttpClient(
             concurrency=options.concurrency, timeout_s=options.timeout_s, meter=options.meter
         ),
-        credentials=CredentialChain(
-            environment, profile=options.profile, allow_metadata=address.is_service
+        credentials=given_credentials(
+            options.credential_command, options.credential_file, options.profile
+        )
+        or CredentialChain(
+            environment,
+            profile=options.profile,
+            allow_metadata=address.is_service
+            or bool(environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")),
         ),
         endpoint=endpoint,
         region=region,

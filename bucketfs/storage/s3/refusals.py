@@ -16,6 +16,7 @@ from bucketfs.errors import (
 from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 _WORDS = Vocabulary(
     "S3",
@@ -52,15 +53,25 @@ _WORDS = Vocabulary(
         "SignatureDoesNotMatch": "the secret key is wrong",
     },
 )
-_EXPIRED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"})
+_OF_KEYS = frozenset(
+    {
+        *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
+        *("SignatureDoesNotMatch", "InvalidTokenId", "InvalidClientTokenId"),
+    }
+)
 _REQUEST_IDS = ("x-amz-request-id", "x-amzn-requestid", "x-amz-id-2")
 
 
-def has_expired(response: Response, method: str) -> bool:
-    """Return whether newer credentials may make the difference (HEAD gives no code to tell)."""
+def blame(response: Response) -> Blame:
+    """Return whether other credentials may make the difference (HEAD gives no code to tell)."""
     if response.status not in (400, 401, 403):
-        return False
-    return method == "HEAD" or _document(response).get("Code", "") in _EXPIRED
+        return Blame.ELSEWHERE
+    if not response.body:
+        return Blame.PERHAPS_KEYS
+    code = _document(response).get("Code", "")
+    if code in _OF_KEYS:
+        return Blame.KEYS
+    return Blame.PERHAPS_KEYS if code == "AccessDenied" else Blame.ELSEWHERE
 
 
 def refusal(

@@ -36,13 +36,17 @@ _REGIONS = ("z0", "z1", "z2")
 
 
 class KodoEmulator:
-    """Kodo in memory. `denied` are services ("list", "upload", ...) that its keys may not use."""
+    """Kodo in memory. `denied` are services ("list", "upload", ...) that its keys may not use.
+
+    `secrets` are the keys that it knows.
+    """
 
     def __init__(self) -> None:
         self.knobs = Knobs()
         self.cloud = Cloud()
         self.denied: set[str] = set()
-        self._keys = Keys({ACCESS_KEY: SECRET_KEY})
+        self.secrets = {ACCESS_KEY: SECRET_KEY}
+        self._keys = Keys(self.secrets)
         self._objects = Objects(self.cloud, self.knobs.now_s)
         self._uploads = Uploads(
             self.cloud,

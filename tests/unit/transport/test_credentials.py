@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
-from bucketfs.errors import BucketfsError, ConfigurationError, Transient
-from bucketfs.transport.credentials import CredentialChain, Credentials, FixedCredentials
+from bucketfs.errors import BucketfsError, ConfigurationError, KeysUnavailable
+from bucketfs.transport.credentials import Credentials, FixedCredentials
+from bucketfs.transport.credentials_aws import CredentialChain
 from tests.unit.transport.scripted import ScriptedServer, reply
+from tests.unit.transport.waiting import until
 
 SECRET = "s3cr3t/value"
 
@@ -77,6 +81,15 @@ async def test_the_files_may_be_elsewhere(tmp_path: Path) -> None:
     assert await chain(tmp_path, environment).get() == Credentials("C", "c%d")
 
 
+async def wait_for_runs(home: Path, count: int) -> None:
+    async def has_run() -> bool:
+        return (home / "runs").read_text().count("x") >= count
+
+    await until(has_run)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert (home / "runs").read_text().count("x") == count
+
+
 @pytest.mark.parametrize(("lifetime_s", "good_s"), [(3600, 3300), (400, 200), (60, 30)])
 async def test_a_command_gives_keys_and_is_run_again_before_they_expire(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifetime_s: float, good_s: float
@@ -90,27 +103,13 @@ async def test_a_command_gives_keys_and_is_run_again_before_they_expire(
     assert await source.get() is first
     assert (tmp_path / "runs").read_text().count("x") == 1
     now += 2
-    await source.get()
-    assert (tmp_path / "runs").read_text().count("x") == 2
+    assert await source.get() is first, "nobody waits for the new ones"
+    await wait_for_runs(tmp_path, 2)
 
 
-async def test_refused_keys_are_fetched_again_but_not_young_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files(tmp_path, config=process(tmp_path, answer_of(3600)))
-    source = chain(tmp_path)
-    first = await source.get()
-    assert not source.invalidate(first)
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 40)
-    assert source.invalidate(first)
-    assert await source.get() is not first
-    assert source.invalidate(first), "somebody else fetched newer ones already"
-
-
-def test_fixed_credentials_have_no_successor() -> None:
+async def test_fixed_credentials_have_no_successor() -> None:
     credentials = Credentials("A", SECRET)
-    assert not FixedCredentials(credentials).invalidate(credentials)
+    assert await FixedCredentials(credentials).replace(credentials, is_certain=True) is None
 
 
 @pytest.mark.parametrize(
@@ -139,9 +138,9 @@ async def test_what_is_wrong_is_said_without_the_secret(
 @pytest.mark.parametrize(
     ("answer", "status", "says"),
     [
-        (f'{{"SecretAccessKey": "{SECRET}"}}', 0, "no valid credentials"),
-        (f'"{SECRET}"', 0, "no valid credentials"),
-        (f"{SECRET}", 0, "no valid credentials"),
+        (f'{{"SecretAccessKey": "{SECRET}"}}', 0, "no valid keys"),
+        (f'"{SECRET}"', 0, "no valid keys"),
+        (f"{SECRET}", 0, "no valid keys"),
         (f"{SECRET}", 3, "exit status 3"),
     ],
 )
@@ -149,8 +148,9 @@ async def test_a_command_that_fails_says_so_without_the_secret(
     tmp_path: Path, answer: str, status: int, says: str
 ) -> None:
     files(tmp_path, config=process(tmp_path, answer, status))
-    with pytest.raises(ConfigurationError, match=says) as caught:
+    with pytest.raises(BucketfsError, match=says) as caught:
         await chain(tmp_path).get()
+    assert isinstance(caught.value, KeysUnavailable if status else ConfigurationError)
     assert_hidden(caught.value)
 
 
@@ -213,23 +213,38 @@ async def test_no_network_is_asked_where_it_must_not_be(tmp_path: Path) -> None:
         assert server.connections == 0
 
 
-async def test_a_failing_renewal_keeps_keys_that_are_still_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now)
-    with ScriptedServer(
-        reply(200, answer_of(120, token_name="Token").encode()), reply(500)
-    ) as server:
-        environment = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.origin}/c"}
-        source = chain(tmp_path, environment, allow_metadata=True)
-        first = await source.get()
-        now += 70
-        assert await source.get() is first
-        assert await source.get() is first
-        assert len(server.heard) == 2, "who failed is not asked for each request"
-        now += 51
-        with pytest.raises(Transient):
-            await source.get()
-        with pytest.raises(Transient):
-            await chain(tmp_path, environment, allow_metadata=True).get()
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1/c", "http://example.com/c", "ftp://127.0.0.1/c", "/c"]
+)
+async def test_a_container_is_not_asked_over_an_open_line(tmp_path: Path, url: str) -> None:
+    environment = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": url,
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": SECRET,
+    }
+    with pytest.raises(ConfigurationError, match="must be https:") as caught:
+        await chain(tmp_path, environment, allow_metadata=True).get()
+    assert_hidden(caught.value)
+
+
+async def test_the_token_of_a_container_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("FT\n")
+    with ScriptedServer(reply(200, answer_of(3600, token_name="Token").encode())) as server:
+        environment = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.origin}/c",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(tmp_path / "token"),
+        }
+        await chain(tmp_path, environment, allow_metadata=True).get()
+    assert server.heard[0].headers["authorization"] == "FT"
+
+
+async def test_the_shared_file_is_read_again_after_a_refusal(tmp_path: Path) -> None:
+    files(tmp_path, credentials="[default]\naws_access_key_id=A\naws_secret_access_key=a\n")
+    source = chain(tmp_path)
+    first = await source.get()
+    assert first.is_of_file
+    assert await source.replace(first, is_certain=True) is None
+    (tmp_path / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id=B\naws_secret_access_key=b\naws_session_token=t\n"
+    )
+    await trio.sleep(1.1)
+    assert await source.replace(first, is_certain=True) == Credentials("B", "b", "t")

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from bucketfs.errors import ConfigurationError
 from bucketfs.transport.credentials_bos import BosCredentials
 from tests.emulators.serving import Ask, Knobs, serving
+from tests.unit.transport.waiting import until
 
 SECRET = "s3cr3t"
 VARIABLES = {"BCE_ACCESS_KEY_ID": "AK", "BCE_SECRET_ACCESS_KEY": SECRET}
@@ -29,7 +30,7 @@ async def test_the_environment_goes_first(tmp_path: Path) -> None:
     source = BosCredentials({"HOME": str(tmp_path), **VARIABLES, "BCE_SESSION_TOKEN": "T"})
     found = await source.get()
     assert (found.access_key, found.secret_key, found.session_token) == ("AK", SECRET, "T")
-    assert not source.invalidate(found)
+    assert await source.replace(found, is_certain=True) is None
     assert SECRET not in repr(found)
 
 
@@ -39,26 +40,17 @@ async def test_the_file_of_bcecmd(tmp_path: Path) -> None:
     assert (found.access_key, found.secret_key, found.session_token) == ("AK", SECRET, None)
 
 
-async def test_what_was_renewed_in_the_file_is_read_after_a_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now)
+async def test_what_was_renewed_in_the_file_is_read_after_a_refusal(tmp_path: Path) -> None:
     write(tmp_path, f"[Defaults]\nAk = AK\nSk = {SECRET}\nSts = old\n")
     source = BosCredentials({"HOME": str(tmp_path)})
     old = await source.get()
-    assert await source.get() is old
-    assert not source.invalidate(old), "they have only just been read"
+    assert old.is_of_file
     write(tmp_path, f"[Defaults]\nAk = AK\nSk = {SECRET}\nSts = new\n")
-    assert (await source.get()).session_token == "old"
-    now += 60
-    assert source.invalidate(old)
-    new = await source.get()
+    assert await source.get() is old
+    new = await source.replace(old, is_certain=True)
+    assert new is not None
     assert new.session_token == "new"
-    assert source.invalidate(old), "somebody else has renewed them meanwhile"
-    assert not source.invalidate(new), "the same keys are not read for each refusal"
-    now += 60
-    assert source.invalidate(new), "but again later"
+    assert await source.get() is new
 
 
 class Instance:
@@ -101,7 +93,12 @@ async def test_the_role_of_an_instance(
         now += 6800
         assert await source.get() is found
         now += 200
-        assert (await source.get()).access_key == "AK2"
+        assert await source.get() is found
+
+        async def is_new() -> bool:
+            return (await source.get()).access_key == "AK2"
+
+        await until(is_new)
 
 
 @pytest.mark.parametrize(

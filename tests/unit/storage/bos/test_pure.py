@@ -35,11 +35,12 @@ from bucketfs.storage.bos.documents import (
 from bucketfs.storage.bos.headers import attribute_headers
 from bucketfs.storage.bos.keys import check_key
 from bucketfs.storage.bos.links import Symlink
-from bucketfs.storage.bos.refusals import has_expired, refusal
+from bucketfs.storage.bos.refusals import blame, refusal
 from bucketfs.storage.bos.upload import joined_tag
 from bucketfs.storage.interface import BytesBody, ObjectAttributes, Part
 from bucketfs.storage.s3.addressing import Addressing
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 
 @pytest.mark.parametrize(
@@ -236,10 +237,11 @@ def test_a_head_has_no_document() -> None:
 
 
 def test_when_other_credentials_may_help() -> None:
-    assert has_expired(answer(403, "InvalidSessionToken"))
-    assert has_expired(answer(403))
-    assert not has_expired(answer(403, "SignatureDoesNotMatch"))
-    assert not has_expired(answer(404, "NoSuchKey"))
+    assert blame(answer(403, "InvalidSessionToken")) is Blame.KEYS
+    assert blame(answer(403, "SignatureDoesNotMatch")) is Blame.KEYS
+    assert blame(answer(403)) is Blame.PERHAPS_KEYS
+    assert blame(answer(403, "RequestExpired")) is Blame.ELSEWHERE
+    assert blame(answer(404, "NoSuchKey")) is Blame.ELSEWHERE
 
 
 @given(st.lists(st.binary(max_size=50), max_size=6))

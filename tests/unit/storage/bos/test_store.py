@@ -406,9 +406,10 @@ async def test_a_session_token(server: RunningEmulator, cloud: BosCloud) -> None
 
 async def test_a_renewed_token_is_taken_up(server: RunningEmulator, cloud: BosCloud) -> None:
     class Renewing(FixedCredentials):
-        def invalidate(self, refused: Credentials) -> bool:
+        async def replace(self, refused: Credentials, *, is_certain: bool) -> Credentials | None:
+            assert is_certain
             self._credentials = Credentials(ACCESS_KEY, SECRET_KEY, "new")
-            return refused.session_token == "old"
+            return self._credentials if refused.session_token == "old" else None
 
     cloud.tokens["new"] = cloud.knobs.now_s() + 100
     renewing = Renewing(Credentials(ACCESS_KEY, SECRET_KEY, "old"))

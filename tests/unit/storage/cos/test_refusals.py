@@ -20,9 +20,10 @@ from bucketfs.errors import (
     StorageError,
     Transient,
 )
-from bucketfs.storage.cos.refusals import has_expired, refusal
+from bucketfs.storage.cos.refusals import blame, refusal
 from bucketfs.storage.refusals import InvalidRange
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 
 def answer(status: int, code: str = "", body: bytes | None = None) -> Response:
@@ -95,7 +96,7 @@ def test_a_head_has_no_document() -> None:
     assert type(meaning(Response(404, {}))) is ConfusedServer
     assert type(meaning(Response(403, {"x-cos-request-id": "r"}))) is AccessDenied
     assert meaning(Response(403, {"x-cos-request-id": "r"})).request_id == "r"
-    assert has_expired(Response(403, {}), "HEAD")
+    assert blame(Response(403, {})) is Blame.PERHAPS_KEYS
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,8 @@ def test_what_is_no_refusal_of_cos_says_nothing_of_objects(body: bytes) -> None:
 
 
 def test_only_some_refusals_are_cured_by_other_keys() -> None:
-    assert has_expired(answer(403, "ExpiredToken"), "GET")
-    assert not has_expired(answer(403, "SignatureDoesNotMatch"), "GET")
-    assert not has_expired(answer(404, "NoSuchKey"), "GET")
+    assert blame(answer(403, "ExpiredToken")) is Blame.KEYS
+    assert blame(answer(403, "SignatureDoesNotMatch")) is Blame.KEYS
+    assert blame(answer(403, "AccessDenied")) is Blame.PERHAPS_KEYS
+    assert blame(answer(403, "RequestTimeTooSkewed")) is Blame.ELSEWHERE
+    assert blame(answer(404, "NoSuchKey")) is Blame.ELSEWHERE

@@ -446,3 +446,38 @@ async def test_a_replaced_version_is_refused_before_anything_is_sent(
     with pytest.raises(ObjectChanged):
         await put(store, "a", b"ours", precondition=Precondition(old.version))
     assert await get(store, "a") == b"theirs"
+
+
+async def test_keys_that_were_exchanged_are_taken_up(sdk: Sdk, tmp_path: Path) -> None:
+    secrets, original = sdk.server.emulator.secrets, dict(sdk.server.emulator.secrets)
+    path = tmp_path / "keys"
+    count = 0
+
+    def exchange() -> None:
+        nonlocal count
+        count += 1
+        path.write_text(f"access_key = AK{count}\nsecret_key = SK{count}\n")
+        path.chmod(0o600)
+        secrets.clear()
+        secrets[f"AK{count}"] = f"SK{count}"
+
+    exchange()
+    store = await opened_store(sdk, credential_file=path)
+    try:
+        await store.check()
+        for size in (10, 5 * MIB):
+            exchange()
+            await put(store, "a", b"x" * size)
+            exchange()
+            assert len(await get(store, "a")) == size
+            exchange()
+            assert [item.key for item in (await store.list_page("")).objects] == ["a"]
+            exchange()
+            await store.delete("a")
+        secrets.clear()
+        with pytest.raises(AccessDenied):
+            await put(store, "a", b"x")
+    finally:
+        secrets.clear()
+        secrets.update(original)
+        await store.aclose()

@@ -20,8 +20,9 @@ from bucketfs.errors import (
     StorageError,
     Transient,
 )
-from bucketfs.storage.s3.refusals import has_expired, refusal
+from bucketfs.storage.s3.refusals import blame, refusal
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 
 def refused(
@@ -128,17 +129,17 @@ def test_a_key_that_is_not_utf8_is_not_blamed_on_the_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "method", "code", "expired"),
+    ("status", "code", "blamed"),
     [
-        (400, "GET", "ExpiredToken", True),
-        (403, "GET", "AccessDenied", False),
-        (400, "HEAD", "", True),
-        (404, "HEAD", "", False),
-        (200, "GET", "ExpiredToken", False),
+        (400, "ExpiredToken", Blame.KEYS),
+        (403, "SignatureDoesNotMatch", Blame.KEYS),
+        (403, "AccessDenied", Blame.PERHAPS_KEYS),
+        (403, "RequestTimeTooSkewed", Blame.ELSEWHERE),
+        (400, "", Blame.PERHAPS_KEYS),
+        (404, "", Blame.ELSEWHERE),
+        (200, "ExpiredToken", Blame.ELSEWHERE),
     ],
 )
-def test_what_newer_credentials_may_cure_is_known(
-    status: int, method: str, code: str, expired: bool
-) -> None:
+def test_what_newer_credentials_may_cure_is_known(status: int, code: str, blamed: Blame) -> None:
     body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
-    assert has_expired(Response(status, {}, body), method) is expired
+    assert blame(Response(status, {}, body)) is blamed

@@ -32,7 +32,7 @@ from bucketfs.storage.interface import (
 from bucketfs.storage.s3.addressing import find_address
 from bucketfs.storage.s3.calls import Payload
 from bucketfs.storage.s3.store import S3Store
-from bucketfs.transport.credentials import Credentials
+from bucketfs.transport.credentials import Credentials, FixedCredentials
 from tests.unit.storage.s3.buckets import DATE, Bucket, error, store_at
 from tests.unit.transport.scripted import Answer, Heard, ScriptedServer, reply
 
@@ -296,10 +296,12 @@ class Renewing:
     async def get(self) -> Credentials:
         return self.given[0]
 
-    def invalidate(self, refused: Credentials) -> bool:
-        if len(self.given) > 1:
-            del self.given[0]
-        return True
+    async def replace(self, refused: Credentials, *, is_certain: bool) -> Credentials | None:
+        assert is_certain
+        if len(self.given) == 1:
+            return None
+        del self.given[0]
+        return self.given[0]
 
 
 async def test_expired_credentials_are_renewed_once() -> None:
@@ -311,7 +313,28 @@ async def test_expired_credentials_are_renewed_once() -> None:
             with pytest.raises(AccessDenied):
                 await store.delete("k")
         used = [heard.headers["authorization"].split("/")[0][-3:] for heard in server.heard]
-    assert used == ["OLD", "NEW", "NEW", "NEW"]
+    assert used == ["OLD", "NEW", "NEW"]
+
+
+async def test_a_head_that_is_refused_is_asked_why() -> None:
+    with ScriptedServer(reply(400), error(400, "ExpiredToken"), reply(200)) as server:
+        async with store_at(server, Renewing()) as store:
+            await store.stat("k")
+        assert [heard.method for heard in server.heard] == ["HEAD", "GET", "HEAD"]
+        assert server.heard[1].headers["range"] == "bytes=0-0"
+        assert [heard.headers["authorization"].split("/")[0][-3:] for heard in server.heard] == [
+            *("OLD", "OLD", "NEW")
+        ]
+
+
+async def test_a_forbidden_object_is_not_asked_about_again_and_again() -> None:
+    with ScriptedServer(reply(403), error(403, "AccessDenied"), reply(403)) as server:
+        source = FixedCredentials(Credentials("A", "s"))
+        async with store_at(server, source) as store:
+            for _ in range(3):
+                with pytest.raises(AccessDenied):
+                    await store.stat("k")
+        assert [heard.method for heard in server.heard] == ["HEAD", "GET", "HEAD", "HEAD"]
 
 
 @pytest.mark.parametrize(
