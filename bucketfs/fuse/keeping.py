@@ -65,18 +65,22 @@ class Keeper:
         One that is there already as it is now costs nothing; one that is saved or removed meanwhile
         leaves nothing there. Raises: NoSpace, CacheDirectoryError (nothing can be promised).
         """
+        await self._keep_once(node, None)
+
+    async def _keep_once(self, node: Node, replaced: Node | None) -> None:
+        """Keep a file; the record of the one that it has replaced goes in the same step."""
         if not _needs_record(node):
             return
         lock = self._locks.setdefault(node.inode, trio.Lock())
         try:
             async with lock:  # the later image is the later record
                 if node.record is None or self._kept.get(node.record) != _state_of(node):
-                    await self._keep(node)
+                    await self._keep(node, replaced)
         finally:
             if not lock.locked():
                 self._locks.pop(node.inode, None)
 
-    async def _keep(self, node: Node) -> None:
+    async def _keep(self, node: Node, replaced: Node | None) -> None:
         content = cast("Content | None", node.content)
         number = node.record or self._journal.new_number()
         if content is not None:
@@ -88,7 +92,10 @@ class Keeper:
             return
         node.record = number
         record = self._record(node, number, image)
-        await self._durably(self._journal.put_file(record))
+        gone = [] if replaced is None or replaced.record is None else [replaced.record]
+        await self._durably(self._journal.put_file(record, gone))
+        if replaced is not None:
+            self._forget(replaced)
         self._kept[record.number] = state
         self._known[record.number] = (record.attributes, *record.sent)
         if not _needs_record(node):
@@ -116,7 +123,7 @@ class Keeper:
         known = {node.record: node for node in nodes if node.record is not None}
         if not known:
             if replaced is not None:
-                await self.removed(replaced)
+                await self._replaced(nodes, replaced)
             return
         gone = replaced.record if replaced is not None else None
         await self._journal.rekey(
@@ -124,10 +131,17 @@ class Keeper:
             {number: node.expected for number, node in known.items() if node.is_new},
             [] if gone is None else [gone],
         )
-        if replaced is not None and gone is not None:
-            replaced.record = None
-            self._kept.pop(gone, None)
-            self._known.pop(gone, None)
+        if replaced is not None:
+            self._forget(replaced)
+
+    async def _replaced(self, nodes: Sequence[Node], replaced: Node) -> None:
+        """Forget a kept file that lost its name to one of `nodes`, none of which is kept.
+
+        INVARIANT: a name that was there is there after a kill, with the old file or the new one.
+        """
+        for node in nodes if replaced.record is not None else ():
+            await self._keep_once(node, replaced)
+        await self.removed(replaced)
 
     async def changed(self, node: Node) -> None:
         """Note a kept file's new attributes."""

@@ -107,10 +107,16 @@ class Journal:
         """Return a number (of a file, of its spill file) that this journal never gave before."""
         return next(self._numbers)
 
-    async def put_file(self, record: FileRecord) -> None:
-        """Remember a file, in place of what was known under its number."""
-        await self._commits.commit((_PUT_FILE, encode_file(record)), is_durable=True)
-        self._files.pop(record.number, None)
+    async def put_file(self, record: FileRecord, gone: Iterable[int] = ()) -> None:
+        """Remember a file, in place of what was known under its number.
+
+        In the same step `gone`, files that lost their names to it, are forgotten.
+        """
+        lost = list(gone)
+        drops = ((_DROP_FILE, (number,)) for number in lost)
+        await self._commits.commit((_PUT_FILE, encode_file(record)), *drops, is_durable=True)
+        for number in (record.number, *lost):
+            self._files.pop(number, None)
 
     async def rekey(
         self,

@@ -557,3 +557,21 @@ async def test_a_removed_file_never_comes_back(
     await first.tree.unlink(first.tree.root, b"f")
     first.die()
     assert Journal.read(tmp_path).files == ()
+
+
+async def test_a_name_is_there_after_a_kill_though_an_open_file_has_just_taken_it(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    life = await live(store, tmp_path, nursery)
+    await life.create("d", b"closed, and not in the bucket yet")
+    node = await life.tree.create(life.tree.root, b"a", 0o644, ME)
+    number = life.handles.opened(node, os.O_RDWR)
+    await life.handles.write(number, 0, b"still open")
+    await life.tree.rename(life.tree.root, b"a", life.tree.root, b"d", 0)
+    life.die()
+    assert await keys_of(store) == []
+    again = await live(store, tmp_path, nursery)
+    assert [child.name for child in await listed(again.tree, again.tree.root)] == [b"d"]
+    assert await again.read(await again.tree.lookup(again.tree.root, b"d")) == b"still open"
+    assert len(again.restored) == 1
+    again.die()
