@@ -559,6 +559,7 @@ async def test_a_removed_file_never_comes_back(
     assert Journal.read(tmp_path).files == ()
 
 
+@pytest.mark.allows_warnings
 async def test_a_name_is_there_after_a_kill_though_an_open_file_has_just_taken_it(
     store: MemoryStore, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
