@@ -44,7 +44,8 @@ def look_at_mount(top: Path, instead: Callable[[str], bytes] | None = None) -> F
             except OSError as exc:
                 if instead is not None and exc.errno == errno.ESTALE:
                     shown = _relative(top, path)
-                    found.files[shown] = Version(instead(shown), None)
+                    mode = stat.S_IMODE(path.stat().st_mode)
+                    found.files[shown] = Version(instead(shown), mode)
                     continue
                 raise Unreadable(f"{_relative(top, path)} cannot be read: {exc.strerror}") from exc
             assert known.st_size == len(data), f"{path}: {known.st_size} and {len(data)} bytes"
