@@ -291,8 +291,10 @@ def work(folder: Path, number: int, seed: int, seconds: float, kill: tuple[int, 
         os.write(log, json.dumps(operation).encode() + b"\n")
         name, began_s = None, time.monotonic()
         try:
-            if hands.carry_out(operation) != must_show(world, operation):
+            shown, wanted = hands.carry_out(operation), must_show(world, operation)
+            if shown != wanted:
                 name = WRONG
+                (folder / f"wrong-{number}").write_text(f"{operation}: {shown!r}, not {wanted!r}")
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "unknown")
         if kill_pid and operation["do"] in PROMISES and name is None:
