@@ -15,6 +15,9 @@ _SMOOTHING = 1 / 16
 _STEP = 0.5
 """What one answer adds or takes."""
 
+_FIRST_STEP = 1.0
+"""What one adds as long as more have always helped: twice as many each round trip, as TCP begins."""
+
 _IDLE = 1.5
 """Round trips may be so many times the shortest while more are tried."""
 
@@ -36,6 +39,7 @@ class Pace:
         self._most = most
         self._width = float(least)
         self._places = trio.CapacityLimiter(least)
+        self._step = _FIRST_STEP
         self._shortest_s = float("inf")
         self._usual_s: float | None = None
         self._begun_s: dict[trio.lowlevel.Task, float] = {}
@@ -65,8 +69,9 @@ class Pace:
         usual_s = took_s if self._usual_s is None else self._usual_s
         self._usual_s = usual_s = usual_s + (took_s - usual_s) * _SMOOTHING
         if usual_s <= self._shortest_s * _IDLE:
-            self._width = min(self._width + _STEP, self._most)
+            self._width = min(self._width + self._step, self._most)
         elif usual_s >= self._shortest_s * _BUSY:
+            self._step = _STEP
             self._width = max(self._width - _STEP, self._least)
         if self._places.total_tokens != int(self._width):
             self._places.total_tokens = int(self._width)

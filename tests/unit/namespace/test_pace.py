@@ -37,6 +37,14 @@ async def test_a_far_server_that_is_idle_gets_as_many_as_may_be(autojump_clock: 
     assert trio.current_time() - began_s <= 0.1 * 25
 
 
+async def test_it_begins_with_twice_as_many_each_round_trip(autojump_clock: MockClock) -> None:
+    pace = Pace(16, 256)
+    began_s = trio.current_time()
+    await run(pace, 1000, trio.CapacityLimiter(1000), 0.1)
+    assert pace.width == 256
+    assert trio.current_time() - began_s <= 0.1 * 8  # 16, 32, 64, 128, 256 ...
+
+
 @pytest.mark.parametrize("hands", [1, 4])
 async def test_a_busy_server_gets_no_more_than_the_least(
     autojump_clock: MockClock, hands: int
