@@ -17,7 +17,7 @@ from bucketfs.namespace.jobs import DELETE
 from bucketfs.namespace.parallel import for_each
 from bucketfs.namespace.replaying import Outcome
 from bucketfs.pagecache.journal import Journal
-from bucketfs.pagecache.records import JobRecord
+from bucketfs.pagecache.records import FileRecord, JobRecord
 from bucketfs.storage.interface import Precondition, Version
 
 log = logging.getLogger(__name__)
@@ -109,15 +109,22 @@ class JournalledJobs:
             await self.replay_left(replay)
 
     def _is_moot(self, record: JobRecord) -> bool:
-        """Whether an object that was to be deleted is what an unsaved file is to replace.
+        """Whether an unsaved file still needs the name of an object that was to be deleted.
 
-        The file was being renamed, and what it replaces was to go. It has its old name still.
+        It was to replace that object by a rename, or it rests on it and was being removed: its
+        record would be gone, had the call come so far that the object may be.
         """
         if record.kind != DELETE:
             return False
-        replaced = Precondition(Version(record.details["version"]))
-        key = record.details["key"]
-        return any(file.key == key and file.expected == replaced for file in self._journal.files)
+        key, version = record.details["key"], Version(record.details["version"])
+        replaced = Precondition(version)
+
+        def needs(file: FileRecord) -> bool:
+            base = file.base
+            rests = base is not None and (base.key, base.version) == (key, version)
+            return file.key == key and (rests or file.expected == replaced)
+
+        return any(needs(file) for file in self._journal.files)
 
     async def _carry_over(self, outcome: Outcome) -> None:
         """Let the journal's unsaved files follow what became of their names."""

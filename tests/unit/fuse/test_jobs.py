@@ -238,6 +238,35 @@ async def test_an_unsaved_file_that_replaces_another_moves_on_alone(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_an_edited_file_is_whole_or_gone_wherever_its_removal_is_killed(
+    kind: str, tmp_path: Path
+) -> None:
+    async def unlink(life: Life) -> None:
+        life.tree._removal._later = lambda node: None  # as with -o writeback
+        await life.tree.unlink(life.root, b"f")
+
+    outcomes = set()
+    for at in range(1, 20):
+        store, folder = make_store(kind), tmp_path / str(at)
+        folder.mkdir()
+        async with one_life(store, folder) as life:
+            node = await life.create(life.root, b"f", b"before", is_saved=True)
+            number = await life.handles.open(node, os.O_RDWR)
+            await life.handles.write(number, 3, b"ER")
+            await life.handles.flush(number)
+            await life.handles.close(number)
+        is_acknowledged = await lived(store, folder, at, unlink)
+        found = await settled(store, folder)
+        assert found in ({"f": b"befERe"}, {}), f"killed at step {at}"
+        outcomes.add(tuple(found))
+        if is_acknowledged:
+            assert found == {}
+            break
+    assert is_acknowledged
+    assert outcomes == {("f",), ()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_removed_file_stays_removed_though_a_handle_still_read_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
