@@ -16,7 +16,7 @@ _STEP = 0.5
 """What one answer adds or takes."""
 
 _FIRST_STEP = 1.0
-"""What one adds as long as more have always helped: twice as many each round trip, as TCP begins."""
+"""What one adds while more have always helped: twice as many each round trip, as TCP begins."""
 
 _IDLE = 1.5
 """Round trips may be so many times the shortest while more are tried."""
