@@ -44,6 +44,7 @@ class PageReader:
         self._is_ordered = is_ordered
         self._waiting: list[ObjectInfo] = []
         self._directories: set[str] = set()
+        self._told: set[str] = set()
 
     def copy(self) -> PageReader:
         """Return a reader that goes on from here by itself."""
@@ -51,6 +52,7 @@ class PageReader:
         other.marker = self.marker
         other._waiting = list(self._waiting)
         other._directories = set(self._directories)
+        other._told = set(self._told)
         return other
 
     def read(
@@ -60,6 +62,7 @@ class PageReader:
 
         `markers`: those of the directories of which it is known whether they have one.
         """
+        page = self._following(page)
         new = [prefix for prefix in page.prefixes if prefix not in self._directories]
         if self._is_ordered:
             self._directories = set(new)
@@ -80,6 +83,14 @@ class PageReader:
         else:
             lines.sort(key=lambda line: key_bytes(line[0]))
         return [line for _, line in lines]
+
+    def _following(self, page: ListPage) -> ListPage:
+        """Return a page without what the page before has told: it may have come twice."""
+        told, self._told = self._told, {info.key for info in page.objects}
+        if told.isdisjoint(self._told):
+            return page
+        objects = [info for info in page.objects if info.key not in told]
+        return ListPage(objects, page.prefixes, page.next_marker)
 
     def _ready(self, page: ListPage) -> Sequence[ObjectInfo]:
         """Return the objects of which it is known whether a directory has their name."""

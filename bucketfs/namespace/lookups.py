@@ -14,6 +14,7 @@ import trio
 from bucketfs.errors import NameTooLong, ObjectNotFound, StorageError
 from bucketfs.namespace import keys
 from bucketfs.namespace.masking import Moment
+from bucketfs.namespace.pagesource import named_once
 from bucketfs.namespace.prover import Proof, Prover
 from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import KeyMarker, ListPage, ObjectInfo, ObjectStore
@@ -53,7 +54,8 @@ class Lookups:
         `prove_file` asks for the attributes of the file. Raises: StorageError.
         """
         is_wide = self._sweeps.may_plant
-        page = await self._store.list_page(key, "", limit=WIDE if is_wide else NARROW)
+        limit = WIDE if is_wide else NARROW
+        page = named_once(await self._store.list_page(key, "", limit=limit))
         file = page.objects[0] if page.objects and page.objects[0].key == key else None
         prefix = key + "/"
         below = [info for info in page.objects if info.key.startswith(prefix)]

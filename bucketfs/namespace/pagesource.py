@@ -33,6 +33,15 @@ class Answered(NamedTuple):
     markers: Mapping[str, ObjectInfo | None] = NO_MARKERS
 
 
+def named_once(page: ListPage) -> ListPage:
+    """Return a page without repetitions: there are servers and proxies that repeat themselves."""
+    objects = {info.key: info for info in page.objects}
+    prefixes = dict.fromkeys(page.prefixes)
+    if len(objects) == len(page.objects) and len(prefixes) == len(page.prefixes):
+        return page
+    return ListPage(list(objects.values()), list(prefixes), page.next_marker)
+
+
 class PageSource(Protocol):
     """The pages of the listing of one directory, one after the other."""
 
@@ -109,7 +118,7 @@ class DelimitedPages:
         moment = self._changes.begin()
         asked_s = trio.current_time()
         try:
-            page = await self._store.list_page(self._prefix, "/", self._marker)
+            page = named_once(await self._store.list_page(self._prefix, "/", self._marker))
         except BaseException:
             self._changes.end(moment)
             raise

@@ -17,6 +17,7 @@ from bucketfs.namespace.flatpages import Piece, Unfolding
 from bucketfs.namespace.flights import Flights
 from bucketfs.namespace.listings import Entry
 from bucketfs.namespace.masking import LocalChanges, Moment
+from bucketfs.namespace.pagesource import named_once
 from bucketfs.namespace.walks import Budget
 from bucketfs.storage.interface import KeyMarker, ListPage, ObjectInfo, ObjectStore
 
@@ -204,7 +205,7 @@ class Sweep:
         with self._changes.request() as moment:
             asked_s = trio.current_time()
             try:
-                page = await self._store.list_page(self.root, "", self._marker)
+                page = named_once(await self._store.list_page(self.root, "", self._marker))
                 # ATOMIC: a page is taken whole or not at all.
                 if not self.is_ended:
                     self._take(page, moment, asked_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from bucketfs.namespace import keys
 from bucketfs.namespace.listings import Entry, Listings
 from bucketfs.namespace.listpage import Line, PageReader
 from bucketfs.namespace.masking import LocalChanges
+from bucketfs.namespace.pagesource import named_once
 from bucketfs.storage.interface import ListPage, ObjectInfo, Version
 from bucketfs.storage.key_order import key_bytes
 
@@ -40,6 +42,19 @@ def pages(all_keys: set[str], prefix: str, limit: int) -> Iterator[ListPage]:
         )
 
 
+def stammered(listed: Iterator[ListPage], how: str) -> Iterator[ListPage]:
+    """Repeat every line, or every page, as a server or a proxy that is confused does."""
+    for page in listed:
+        if how == "lines":
+            objects = [each for each in page.objects for _ in range(2)]
+            yield ListPage(
+                objects, [each for each in page.prefixes for _ in range(2)], page.next_marker
+            )
+        else:
+            yield replace(page, next_marker="again")
+            yield page
+
+
 def read(reader: PageReader, listed: Iterator[ListPage]) -> list[Line]:
     return [line for page in listed for line in reader.read(page)]
 
@@ -47,11 +62,21 @@ def read(reader: PageReader, listed: Iterator[ListPage]) -> list[Line]:
 KEYS = st.text("ab./-\udcff\ue000", min_size=1, max_size=5).filter(lambda key: key[0] != "/")
 
 
-@given(st.sets(KEYS, max_size=12), st.integers(1, 4), st.booleans())
+@given(
+    st.sets(KEYS, max_size=12),
+    st.integers(1, 4),
+    st.booleans(),
+    st.sampled_from([None, "lines", "pages"]),
+)
 def test_every_line_comes_once_under_a_name_of_its_own(
-    all_keys: set[str], limit: int, is_ordered: bool
+    all_keys: set[str], limit: int, is_ordered: bool, how: str | None
 ) -> None:
     lines = read(PageReader("", is_ordered=is_ordered), pages(all_keys, "", limit))
+    if how is not None:
+        confused = map(named_once, stammered(pages(all_keys, "", limit), how))
+        found = read(PageReader("", is_ordered=is_ordered), confused)
+        assert sorted(found, key=str) == sorted(lines, key=str)
+        assert found == lines or not is_ordered
     names = [line.name for line in lines]
     assert len(names) == len(set(names))
     directories = {key.split("/")[0] for key in all_keys if "/" in key}
