@@ -62,13 +62,14 @@ class PageReader:
 
         `markers`: those of the directories of which it is known whether they have one.
         """
+        end = _last_of(page)
         page = self._following(page)
         new = [prefix for prefix in page.prefixes if prefix not in self._directories]
         if self._is_ordered:
             self._directories = set(new)
         else:
             self._directories.update(new)
-        objects = self._ready(page)
+        objects = self._ready(page, end)
         if not new:
             return [Line(self._name(info.key), info) for info in objects]
         cut = len(self._prefix)
@@ -92,7 +93,7 @@ class PageReader:
         objects = [info for info in page.objects if info.key not in told]
         return ListPage(objects, page.prefixes, page.next_marker)
 
-    def _ready(self, page: ListPage) -> Sequence[ObjectInfo]:
+    def _ready(self, page: ListPage, end: str) -> Sequence[ObjectInfo]:
         """Return the objects of which it is known whether a directory has their name."""
         objects: Sequence[ObjectInfo] = page.objects
         if self._waiting:
@@ -110,7 +111,6 @@ class PageReader:
             return []
         # The listing is known up to `end`. Only what that begins with may be before it, and with a
         # slash behind it.
-        end = _last_of(page)
         ready = []
         for info in objects:
             length = len(info.key)
