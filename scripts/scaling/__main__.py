@@ -14,7 +14,8 @@ from scripts.scaling.works import WORKS
 
 LATENCY_KEYS = 1000
 DELAYS_MS = (0.0, 20.0, 100.0)
-LATENCY_WORKS = ("ls -f flat", "find flat", "find tree", "ls -l flat")
+LATENCY_WORKS = ("ls -f flat", "find flat", "find tree", "ls -l flat", "read 256 MiB")
+SCALE_WORKS = tuple(name for name in WORKS if name != "read 256 MiB")
 AGAIN = ("find tree",)
 """Works that are done twice: the second time everything is known."""
 
@@ -39,11 +40,12 @@ def parsed() -> argparse.Namespace:
     """Return what argv asks for."""
     parser = argparse.ArgumentParser(prog="scripts/scale", description=__doc__)
     parser.add_argument("--keys", default="1000,10000,100000", help="powers of ten from 1000 on")
-    parser.add_argument("--only", default=",".join(WORKS), help=f"of {', '.join(WORKS)}")
+    parser.add_argument("--only", help=f"of {', '.join(WORKS)}")
     parser.add_argument("--latency", action="store_true", help="round trips instead of scale")
     parser.add_argument("--plot", type=Path, help="draw there (SVG, PNG ...)")
     arguments = parser.parse_args()
-    arguments.only = [name.strip() for name in arguments.only.split(",")]
+    usual = LATENCY_WORKS if arguments.latency else SCALE_WORKS
+    arguments.only = [name.strip() for name in (arguments.only or ",".join(usual)).split(",")]
     if strange := set(arguments.only) - WORKS.keys():
         parser.error(f"--only: no work {', '.join(sorted(strange))}; there is {', '.join(WORKS)}")
     try:

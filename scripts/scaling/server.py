@@ -1,5 +1,8 @@
 """An S3 server over computed keys: listings, HEAD and GET; every answer after the same delay.
 
+One more object, `large.bin`, comes as from far away: each connection brings so much a second, all
+of them together four times as much.
+
 One asyncio task, no threads: it must cost less than what it measures. `GET /-/counts` tells what
 was asked so far as JSON. Signatures are not looked at. `python -m scripts.scaling.server --help`.
 """
@@ -17,6 +20,11 @@ from urllib.parse import parse_qsl, quote, unquote
 from scripts.scaling.keyspace import KeySpace
 
 COUNTS = "/-/counts"
+LARGE = "large.bin"
+LARGE_BYTES = 256 << 20
+CONNECTION_BYTES_S = 32 << 20
+LINE_BYTES_S = 128 << 20
+_BLOCK = bytes(128 << 10)
 MODIFIED_ISO = "2024-05-06T07:08:09.000Z"
 MODIFIED_HTTP = "Mon, 06 May 2024 07:08:09 GMT"
 PAGE = 1000
@@ -29,11 +37,13 @@ class Bucket:
     def __init__(self, keys: KeySpace) -> None:
         self.keys = keys
         self.counts: Counter[str] = Counter()
+        self.next_s = 0.0
+        """When the line is free for the next block of a large body."""
 
     def answer(
         self, method: str, target: str, headers: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body."""
+    ) -> tuple[int, Mapping[str, str], bytes | int]:
+        """Return status, headers and body; or how many zeros it has, which come slowly."""
         path, _, query = target.partition("?")
         if target == COUNTS:
             return 200, {}, json.dumps(self.counts).encode()
@@ -42,10 +52,20 @@ class Bucket:
             self.counts["LIST"] += 1
             return 200, {"Content-Type": "application/xml"}, self._listing(dict(parse_qsl(query)))
         self.counts[method] += 1
+        if key == LARGE:
+            return self._large(headers.get("range", ""))
         number = self.keys.find(unquote(key))
         if number is None:
             return 404, {}, b"" if method == "HEAD" else b"<Error><Code>NoSuchKey</Code></Error>"
         return self._object(number, headers.get("range", ""))
+
+    def _large(self, wanted: str) -> tuple[int, Mapping[str, str], int]:
+        first, _, last = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
+        end = min(int(last or LARGE_BYTES), LARGE_BYTES - 1)
+        found = {"ETag": f'"{0:031x}1"', "Last-Modified": MODIFIED_HTTP}
+        if wanted:
+            found["Content-Range"] = f"bytes {first}-{end}/{LARGE_BYTES}"
+        return 206 if wanted else 200, found, end - int(first) + 1
 
     def _object(self, number: int, wanted: str) -> tuple[int, Mapping[str, str], bytes]:
         body = content(number)
@@ -64,26 +84,37 @@ class Bucket:
         limit = min(int(query.get("max-keys", PAGE)), PAGE)
         token = query.get("continuation-token", "")
         after = base64.urlsafe_b64decode(token).decode() if token else query.get("start-after", "")
+        if prefix == LARGE:
+            return _document(prefix, limit, _contents(LARGE, LARGE_BYTES, f"{0:031x}1"), "", "")
         page = self.keys.page(prefix, delimiter, after, limit)
         objects = "".join(
-            f"<Contents><Key>{key}</Key><LastModified>{MODIFIED_ISO}</LastModified>"
-            f"<ETag>&quot;{number:032x}&quot;</ETag><Size>{size(number)}</Size>"
-            "<StorageClass>STANDARD</StorageClass></Contents>"
-            for number, key in page.objects
+            _contents(key, size(number), f"{number:032x}") for number, key in page.objects
         )
         prefixes = "".join(
             f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in page.prefixes
         )
         marker = page.next_marker
         following = base64.urlsafe_b64encode(marker.encode()).decode() if marker else ""
-        return (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
-            f"<Prefix>{quote(prefix)}</Prefix><EncodingType>url</EncodingType>"
-            f"<MaxKeys>{limit}</MaxKeys><IsTruncated>{str(marker is not None).lower()}"
-            f"</IsTruncated>{objects}{prefixes}"
-            f"<NextContinuationToken>{following}</NextContinuationToken></ListBucketResult>"
-        ).encode()
+        return _document(prefix, limit, objects, prefixes, following)
+
+
+def _contents(key: str, length: int, etag: str) -> str:
+    return (
+        f"<Contents><Key>{key}</Key><LastModified>{MODIFIED_ISO}</LastModified>"
+        f"<ETag>&quot;{etag}&quot;</ETag><Size>{length}</Size>"
+        "<StorageClass>STANDARD</StorageClass></Contents>"
+    )
+
+
+def _document(prefix: str, limit: int, objects: str, prefixes: str, following: str) -> bytes:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
+        f"<Prefix>{quote(prefix)}</Prefix><EncodingType>url</EncodingType>"
+        f"<MaxKeys>{limit}</MaxKeys><IsTruncated>{str(bool(following)).lower()}"
+        f"</IsTruncated>{objects}{prefixes}"
+        f"<NextContinuationToken>{following}</NextContinuationToken></ListBucketResult>"
+    ).encode()
 
 
 def size(number: int) -> int:
@@ -104,6 +135,9 @@ class Connection(asyncio.Protocol):
         self._delay_s = delay_s
         self._received = b""
         self._transport: asyncio.Transport | None = None
+        self._is_paused = self._is_waiting = False
+        self._left = 0
+        self._next_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -126,10 +160,47 @@ class Connection(asyncio.Protocol):
     def _answer(self, method: str, target: str, headers: Mapping[str, str]) -> None:
         assert self._transport is not None
         status, fields, body = self._bucket.answer(method, target, headers)
-        lines = [f"HTTP/1.1 {status} {REASONS[status]}", f"Content-Length: {len(body)}"]
+        length = len(body) if isinstance(body, bytes) else body
+        lines = [f"HTTP/1.1 {status} {REASONS[status]}", f"Content-Length: {length}"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         head = "\r\n".join(lines).encode() + b"\r\n\r\n"
-        self._transport.write(head if method == "HEAD" else head + body)
+        if method == "HEAD":
+            self._transport.write(head)
+        elif isinstance(body, bytes):
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._trickle(body)
+
+    def pause_writing(self) -> None:
+        """Stop: the client reads no more for the moment."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        if not self._is_waiting:
+            self._trickle(self._left)
+
+    def _trickle(self, left: int) -> None:
+        """Send what is left of a large body, at the pace of this connection and of the line."""
+        self._left = left
+        assert self._transport is not None
+        if not left or self._is_paused or self._transport.is_closing():
+            return
+        loop, block = asyncio.get_running_loop(), min(left, len(_BLOCK))
+        self._transport.write(_BLOCK[:block])
+        now_s = loop.time()
+        own_s = max(now_s, self._next_s) + block / CONNECTION_BYTES_S
+        line = self._bucket
+        line.next_s = max(now_s, line.next_s) + block / LINE_BYTES_S
+        self._next_s = own_s
+        self._left, self._is_waiting = left - block, True
+        loop.call_at(max(own_s, line.next_s), self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_waiting = False
+        self._trickle(self._left)
 
 
 async def serve(count: int, delay_s: float, port: int) -> None:

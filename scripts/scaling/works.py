@@ -67,6 +67,15 @@ def stat_random(top: Path, keys: KeySpace) -> Done:
     return Done(STATS)
 
 
+def read_large(top: Path, keys: KeySpace) -> Done:
+    """Do `cat large.bin`, of 256 MiB; its entries are MiB."""
+    block, count = bytearray(1 << 20), 0
+    with open(top / "large.bin", "rb", buffering=0) as file:
+        while read := file.readinto(block):
+            count += read
+    return Done(count >> 20)
+
+
 def _lines(command: list[str | Path]) -> int:
     """Return how many lines a command writes, without holding them."""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -86,5 +95,6 @@ WORKS: dict[str, Work] = {
     "stat 1000": stat_random,
     "ls -l flat": list_long,
     "du -s tree": disk_usage,
+    "read 256 MiB": read_large,
 }
 """Name of a piece of work, as `--only` takes it -> how it is done."""
