@@ -16,6 +16,7 @@ Options = Annotated[
     list[str] | None,
     typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Options, as of mount."),
 ]
+Source = Annotated[str, typer.Argument(metavar="URL|PROFILE")]
 
 app = typer.Typer(
     name="bucketfs",

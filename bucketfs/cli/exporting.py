@@ -11,11 +11,11 @@ from pathlib import Path
 
 import trio
 
+from bucketfs.cli.resolving import NOWHERE, resolve
 from bucketfs.errors import BucketfsError, ConfigurationError, ConfusedServer, StorageError
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata
 from bucketfs.namespace.parallel import for_each
-from bucketfs.options import parse_options
 from bucketfs.pagecache.exporting import (
     Span,
     blocks,
@@ -43,18 +43,13 @@ class Fetching:
 
         Raises: ConfigurationError (a wrong URL or option).
         """
-        values = parse_options(options)
         known, _, endpoint = contents.store_url.partition(" at ")
-        if url is None and endpoint:
-            values.setdefault("endpoint", endpoint)
-        # Nothing is mounted: the place only completes the settings.
-        return cls(
-            MountSettings(
-                url=url or known,
-                mountpoint=Path(os.sep),
-                **values,  # type: ignore[arg-type]  # the table of options names settings
-            )
-        )
+        if url is None:
+            MountSettings(url=known, mountpoint=NOWHERE)
+        settings = resolve(url or known, options).settings()
+        if url is None and endpoint and settings.endpoint is None:
+            settings = replace(settings, endpoint=endpoint)
+        return cls(settings)
 
     async def open(self) -> ObjectStore:
         """Open it. Raises: StorageError, ConfigurationError."""

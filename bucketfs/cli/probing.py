@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 import typer
 
 from bucketfs import logs
+from bucketfs.cli.resolving import resolve
 from bucketfs.errors import ConfigurationError, StorageError
-from bucketfs.options import parse_options
 from bucketfs.settings import MountSettings, mask_url
 from bucketfs.storage.probing import CLOCK_TOLERANCE_S, Findings, Right, probe
 
@@ -23,25 +21,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def probe_bucket(url: str, options: Sequence[str], *, is_json: bool, is_debug: bool) -> int:
-    """Probe the bucket at `url`, show what was found; return 1 if a mount would lack a right.
+def probe_bucket(source: str, options: Sequence[str], *, is_json: bool, is_debug: bool) -> int:
+    """Probe the bucket of a URL or profile, show what was found; 1: a mount would lack a right.
 
     Raises: ConfigurationError with one line where the store cannot be used at all.
     """
-    values = parse_options(options)
-    is_debug = is_debug or bool(values.get("is_debug"))
-    # Nothing is mounted: the place only completes the settings.
-    settings = MountSettings(
-        url=url,
-        mountpoint=Path(os.sep),
-        **values,  # type: ignore[arg-type]  # the table of options names settings and their types
-    )
+    settings = resolve(source, options).settings()
+    is_debug = is_debug or settings.is_debug
+    url = settings.url
     if is_debug:
         logs.configure(is_foreground=True, is_debug=True, log_file=None, name="probe")
     else:
         # Every failure is told below, once.
         logging.getLogger(logs.LOGGER_NAME).addHandler(logging.NullHandler())
-    findings = _found(settings)
+    findings = found(settings, is_debug=is_debug)
     missing = findings.missing(is_read_only=settings.is_read_only)
     if is_json:
         typer.echo(json.dumps(_as_document(url, findings), indent=2))
@@ -52,7 +45,8 @@ def probe_bucket(url: str, options: Sequence[str], *, is_json: bool, is_debug: b
     return 1 if missing or findings.left_key else 0
 
 
-def _found(settings: MountSettings) -> Findings:
+def found(settings: MountSettings, *, is_debug: bool = False) -> Findings:
+    """Return what a probe finds. Raises: ConfigurationError (the store cannot be used at all)."""
     from bucketfs.cli.mounting import cause_of, describe_error
     from bucketfs.mount import store_options
     from bucketfs.storage.opening import open_store
@@ -68,7 +62,7 @@ def _found(settings: MountSettings) -> Findings:
         return trio.run(run)
     except (StorageError, BaseExceptionGroup) as exc:
         cause = cause_of(exc)
-        if settings.is_debug or not isinstance(cause, StorageError):
+        if is_debug or not isinstance(cause, StorageError):
             raise
         raise ConfigurationError(describe_error(cause, settings.url, verb="use")) from exc
 
