@@ -40,7 +40,7 @@ def probe_bucket(source: str, options: Sequence[str], *, is_json: bool, is_debug
         typer.echo(json.dumps(_as_document(url, findings), indent=2))
     else:
         _show(mask_url(url), findings)
-    for line in _complaints(findings, missing):
+    for line in complaints(findings, missing):
         typer.echo(f"bucketfs: error: {line}", err=True)
     return 1 if missing or findings.left_key else 0
 
@@ -67,7 +67,8 @@ def found(settings: MountSettings, *, is_debug: bool = False) -> Findings:
         raise ConfigurationError(describe_error(cause, settings.url, verb="use")) from exc
 
 
-def _complaints(findings: Findings, missing: Sequence[Right]) -> list[str]:
+def complaints(findings: Findings, missing: Sequence[Right]) -> list[str]:
+    """Return a line for each thing that a mount would miss, or that the probe left."""
     lines = []
     if missing:
         names = " and ".join(right.name for right in missing)

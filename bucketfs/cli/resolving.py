@@ -105,13 +105,19 @@ def resolve(source: str, options: Sequence[str] = ()) -> Resolved:
     said = [Item(option, value, COMMAND_LINE) for option, value in parse_items(options)]
     if is_url(source):
         MountSettings(url=source, mountpoint=NOWHERE)
-        return _combined(source, None, [*_from_environment(source), *said], [])
+        items = [*_from_environment(source), *said]
+        return _combined(source, None, items, [given_keys()], known_variable(source))
     profile = find(source)
     return resolve_profile(profile, said)
 
 
-def resolve_profile(profile: Profile, said: Sequence[Item] = ()) -> Resolved:
-    """Return what is in force for a profile. Raises: ConfigurationError."""
+def resolve_profile(
+    profile: Profile, said: Sequence[Item] = (), *, has_environment: bool = True
+) -> Resolved:
+    """Return what is in force for a profile, or would be without variables of the environment.
+
+    Raises: ConfigurationError.
+    """
     origin = Origin(_PROFILE_RANK, f"profile {profile.name}", f"in {profile.file}")
     weaker = Origin(_DEFAULTS_RANK, DEFAULTS, f"in {profile.file}")
     url = _text_of(profile.table, "url", origin)
@@ -120,25 +126,31 @@ def resolve_profile(profile: Profile, said: Sequence[Item] = ()) -> Resolved:
     _checked_value(origin, "url", url)
     items = [*_from_table(profile.defaults, weaker, url), *_from_table(profile.table, origin, url)]
     stored = [_stored_keys(profile.defaults, weaker), _stored_keys(profile.table, origin)]
-    return _combined(url, profile, [*items, *_from_environment(url), *said], stored)
+    if not has_environment:
+        return _combined(url, profile, items, stored, None)
+    items += [*_from_environment(url), *said]
+    return _combined(url, profile, items, [*stored, given_keys()], known_variable(url))
 
 
 Keys = tuple[Origin, Secrets]
 
 
 def _combined(
-    url: str, profile: Profile | None, items: list[Item], stored: Sequence[Keys | None]
+    url: str,
+    profile: Profile | None,
+    items: list[Item],
+    places: Sequence[Keys | None],
+    variable: Origin | None,
 ) -> Resolved:
     """Put the layers together; of the places for keys the one of the highest rank counts."""
     scheme = scheme_of(url)
-    given = [keys for keys in (*stored, _given_keys()) if keys and _takes_keys(scheme, *keys)]
+    given = [keys for keys in places if keys and _takes_keys(scheme, *keys)]
     keys = max(given, key=lambda found: found[0].rank, default=None)
     other = max(
         (item.origin for item in items if item.option.name in OTHER_KEYS),
         key=lambda origin: origin.rank,
         default=None,
     )
-    variable = _known_variable(scheme)
     if variable and (keys is None or keys[0].rank < variable.rank):
         keys = None
         items = [item for item in items if not _is_weaker_command(item)]
@@ -168,9 +180,9 @@ def _takes_keys(scheme: str, origin: Origin, keys: Secrets) -> bool:
     return True
 
 
-def _known_variable(scheme: str) -> Origin | None:
+def known_variable(url: str) -> Origin | None:
     """Return the cloud's own variable that has a key, if there is one."""
-    names = [names[0] for names in KEY_VARIABLES.get(scheme, ())]
+    names = [names[0] for names in KEY_VARIABLES.get(scheme_of(url), ())]
     found = next((name for name in names if os.environ.get(name)), None)
     return Origin(_ENVIRONMENT_RANK, "environment", found) if found else None
 
@@ -183,15 +195,17 @@ def _from_environment(url: str) -> Iterator[Item]:
             continue
         origin = Origin(_ENVIRONMENT_RANK, "environment", name)
         try:
-            if option.parse is not None:
-                value = option.parse(text)
-            elif text.lower() in _WORDS:
-                value = _WORDS[text.lower()] is option.flag_value
-            else:
-                raise ValueError("true or false")
+            value = option.parse(text) if option.parse else is_true(text) is option.flag_value
         except ValueError as exc:
             raise ConfigurationError(f"{name}={text} is wrong: it must be {exc}") from exc
         yield _checked(Item(option, value, origin), url)
+
+
+def is_true(text: str) -> bool:
+    """Return what a word says of a flag. Raises: ValueError (it says nothing)."""
+    if text.lower() not in _WORDS:
+        raise ValueError("true or false")
+    return _WORDS[text.lower()]
 
 
 def variable_of(name: str) -> str:
@@ -199,7 +213,7 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _given_keys() -> Keys | None:
+def given_keys() -> Keys | None:
     """Return keys of the environment under bucketfs's own names. Raises: ConfigurationError."""
     table = {key: text for key in SECRET_KEYS if (text := os.environ.get(variable_of(key)))}
     return _stored_keys(table, Origin(_ENVIRONMENT_RANK, "environment"), variable_of)
