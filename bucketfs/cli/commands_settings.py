@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -114,3 +115,28 @@ def configure(
 
     wishes = Wishes(url, tuple(sets or ()), keys, is_sure=yes, is_tried=not no_probe)
     raise typer.Exit(configure_profile(profile, wishes))
+
+
+@app.command()
+def man(
+    name: Annotated[str, typer.Argument(metavar="NAME")] = "bucketfs",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Write every page below DIR (man1, man5 ...)"),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Print a manual page as roff: bucketfs (1), mount.bucketfs (8) or bucketfs.toml (5).
+
+    \b
+      bucketfs man | man -l -                            read it
+      bucketfs man --output ~/.local/share/man           install all for oneself
+      sudo bucketfs man --output /usr/local/share/man    for everybody
+    """
+    from bucketfs.cli.manpages import page, write_pages
+
+    if output is None:
+        typer.echo(page(name), nl=False)
+        return
+    for file in write_pages(output):
+        typer.echo(file)

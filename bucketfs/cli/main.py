@@ -22,6 +22,8 @@ from bucketfs.cli import (
 from bucketfs.cli.app import app
 from bucketfs.errors import BucketfsError
 
+__all__ = ["app", "main"]
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
