@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, Options, Source, app
+from bucketfs.cli import completing
+from bucketfs.cli.app import Debug, Mountpoint, Options, Source, app
 from bucketfs.options import describe
 from bucketfs.settings import SCHEMES
 
@@ -37,7 +38,12 @@ def mount(
     mountpoint: Annotated[Path | None, typer.Argument(metavar="MOUNTPOINT")] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Mount options; may be repeated."),
+        typer.Option(
+            "-o",
+            metavar="OPT,OPT=VALUE,...",
+            help="Mount options; may be repeated.",
+            autocompletion=completing.options,
+        ),
     ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", "-f", help="Stay in the foreground; log to stderr.")
@@ -68,7 +74,7 @@ def mount(
 
 @app.command()
 def umount(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Mountpoint,
     force: Annotated[
         bool,
         typer.Option(

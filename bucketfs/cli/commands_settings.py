@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bucketfs.cli import completing
 from bucketfs.cli.app import Debug, Options, app
 
 config = typer.Typer(
@@ -22,7 +23,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @config.command()
 def show(
-    source: Annotated[str | None, typer.Argument(metavar="PROFILE|URL")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="PROFILE|URL", autocompletion=completing.sources)
+    ] = None,
     options: Options = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -56,7 +59,9 @@ def path(debug: Debug = False) -> None:
 
 @config.command()
 def check(
-    profile: Annotated[str | None, typer.Argument(metavar="PROFILE")] = None,
+    profile: Annotated[
+        str | None, typer.Argument(metavar="PROFILE", autocompletion=completing.profile_names)
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Look for mistakes in the profiles and in BUCKETFS_ variables, without asking any bucket.
@@ -74,6 +79,7 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="An option of mount, or mountpoint; without VALUE it is taken out. May repeat.",
+        autocompletion=completing.set_keys,
     ),
 ]
 Keys = Annotated[
@@ -89,7 +95,9 @@ Keys = Annotated[
 
 @app.command()
 def configure(
-    profile: Annotated[str | None, typer.Argument(metavar="PROFILE")] = None,
+    profile: Annotated[
+        str | None, typer.Argument(metavar="PROFILE", autocompletion=completing.profile_names)
+    ] = None,
     url: Annotated[
         str | None, typer.Option("--url", metavar="URL", help="What to mount; ask nothing.")
     ] = None,

@@ -155,7 +155,7 @@ def _see_also(*names: str) -> Lines:
 def _program() -> Lines:
     import typer
 
-    from bucketfs.cli.main import app
+    from bucketfs.cli.app import app
 
     command = typer.main.get_command(app)
     yield from _head("bucketfs", "1", "mount an object storage bucket as a directory")
