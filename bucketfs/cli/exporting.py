@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from bucketfs.cli.requirements import needing_fuse
 from bucketfs.cli.resolving import NOWHERE, resolve
 from bucketfs.errors import BucketfsError, ConfigurationError, ConfusedServer, StorageError
 from bucketfs.namespace import keys
@@ -53,7 +54,8 @@ class Fetching:
 
     async def open(self) -> ObjectStore:
         """Open it. Raises: StorageError, ConfigurationError."""
-        from bucketfs.mount import store_options
+        with needing_fuse():
+            from bucketfs.mount import store_options
         from bucketfs.storage.opening import open_store
 
         return await open_store(self.settings.url, store_options(self.settings))

@@ -12,6 +12,7 @@ from pathlib import Path
 from bucketfs import logs
 from bucketfs.cli.daemon import Ready, start_daemon
 from bucketfs.cli.mountpoints import resolved
+from bucketfs.cli.requirements import check_program, needing_fuse
 from bucketfs.cli.resolving import resolve
 from bucketfs.errors import (
     AccessDenied,
@@ -69,6 +70,7 @@ def mount_bucket(settings: MountSettings) -> int:
 
     Raises: BucketfsError where the mount could not be made.
     """
+    check_program()
     if settings.is_foreground:
         try:
             return serve(settings, _nobody_waits)
@@ -103,7 +105,8 @@ def serve(settings: MountSettings, ready: Ready) -> int:
         raise ConfigurationError(f"cannot write the log: {exc}") from exc
     import trio
 
-    from bucketfs.mount import run_mount
+    with needing_fuse():
+        from bucketfs.mount import run_mount
 
     try:
         return trio.run(run_mount, settings, ready, os.environ.get("NOTIFY_SOCKET"))

@@ -12,6 +12,7 @@ import trio
 import typer
 
 from bucketfs import logs
+from bucketfs.cli.requirements import needing_fuse
 from bucketfs.cli.resolving import resolve
 from bucketfs.errors import ConfigurationError, StorageError
 from bucketfs.settings import MountSettings, mask_url
@@ -48,7 +49,9 @@ def probe_bucket(source: str, options: Sequence[str], *, is_json: bool, is_debug
 def found(settings: MountSettings, *, is_debug: bool = False) -> Findings:
     """Return what a probe finds. Raises: ConfigurationError (the store cannot be used at all)."""
     from bucketfs.cli.mounting import cause_of, describe_error
-    from bucketfs.mount import store_options
+
+    with needing_fuse():
+        from bucketfs.mount import store_options
     from bucketfs.storage.opening import open_store
 
     async def run() -> Findings:
