@@ -22,6 +22,7 @@ from bucketfs.settings import (
     CONNECTION_SCHEMES,
     CRAWLERS,
     PAYLOADS,
+    Secrets,
 )
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -324,6 +325,11 @@ def split(text: str) -> Iterator[str]:
         yield "".join(item)
 
 
+def escaped(value: str) -> str:
+    """Return a value as it is written in `-o`: `split` gives it back."""
+    return value.replace("\\", "\\\\").replace(",", "\\,")
+
+
 def describe() -> str:
     """Return the table as text for a person: one option a line, aligned."""
     width = max(len(option.usage) for option in OPTIONS) + 2
@@ -349,6 +355,8 @@ def _parse_item(item: str) -> tuple[Option, object]:
 
 
 def _nearest(name: str) -> str:
+    if name in Secrets._fields:
+        return ": a secret is never an option; a profile has it (bucketfs configure), or a variable"
     known = [*TABLE, *IGNORED]
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not found:

@@ -17,6 +17,7 @@ from bucketfs.errors import BucketfsError, ConfigurationError, ConfusedServer, S
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata
 from bucketfs.namespace.parallel import for_each
+from bucketfs.options import escaped
 from bucketfs.pagecache.exporting import (
     Span,
     blocks,
@@ -40,17 +41,17 @@ class Fetching:
 
     @classmethod
     def of(cls, contents: Contents, url: str | None, options: Sequence[str]) -> Fetching:
-        """Return the bucket at `url`, or else where the journal says that it is.
+        """Return the bucket at `url` (or of a profile), or else where the journal says that it is.
 
         Raises: ConfigurationError (a wrong URL or option).
         """
         known, _, endpoint = contents.store_url.partition(" at ")
-        if url is None:
-            MountSettings(url=known, mountpoint=NOWHERE)
-        settings = resolve(url or known, options).settings()
-        if url is None and endpoint and settings.endpoint is None:
-            settings = replace(settings, endpoint=endpoint)
-        return cls(settings)
+        if url is not None:
+            return cls(resolve(url, options).settings())
+        MountSettings(url=known, mountpoint=NOWHERE)
+        # Where the files were to go counts more than what this shell says of other mounts.
+        place = [f"endpoint={escaped(endpoint)}"] if endpoint else []
+        return cls(resolve(known, [*place, *options]).settings())
 
     async def open(self) -> ObjectStore:
         """Open it. Raises: StorageError, ConfigurationError."""

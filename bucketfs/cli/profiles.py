@@ -26,12 +26,13 @@ from pathlib import Path
 import platformdirs
 
 from bucketfs.errors import ConfigurationError
+from bucketfs.settings import Secrets
 
 FILE_VARIABLE = "BUCKETFS_CONFIG"
 SYSTEM_FILE = Path("/etc/bucketfs/config.toml")
 DEFAULTS = "defaults"
 """The table whose keys hold for every profile of its file."""
-SECRET_KEYS = ("access_key", "secret_key", "session_token")
+SECRET_KEYS = Secrets._fields
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A profile's name can be neither a URL, nor a path, nor an option."""
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from bucketfs.cli import profiles
+from bucketfs.cli.exporting import Fetching
 from bucketfs.cli.mounting import settings_from
 from bucketfs.cli.resolving import resolve, unknown_variables
 from bucketfs.errors import ConfigurationError
 from bucketfs.mount import store_options
+from bucketfs.pagecache.records import Contents
 from bucketfs.settings import MountSettings, Secrets
 from bucketfs.storage.location import KEY_VARIABLES
 
@@ -322,6 +326,17 @@ def test_a_profile_can_be_probed(config: Path, tmp_path: Path) -> None:
     done = run("probe", "a", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert f'"url": "file://{tmp_path}/box"' in done.stdout
+
+
+def test_recover_fetches_by_a_profile_or_from_where_it_was_mounted(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(config, '[a]\nurl = "s3://b"\naccess_key = "k"\nsecret_key = "s"\n')
+    monkeypatch.setenv("BUCKETFS_ENDPOINT", "http://elsewhere")
+    contents = cast(Contents, SimpleNamespace(store_url="s3://old at http://there/a,b"))
+    assert Fetching.of(contents, "a", []).settings.secrets == Secrets("k", "s")
+    assert Fetching.of(contents, None, []).settings.endpoint == "http://there/a,b"
+    assert Fetching.of(contents, None, ["endpoint=http://x"]).settings.endpoint == "http://x"
 
 
 @pytest.mark.parametrize(
