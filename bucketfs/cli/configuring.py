@@ -64,7 +64,7 @@ def configure(name: str | None, wishes: Wishes) -> int:
     if wishes.is_scripted:
         table = changed(before or {}, wishes)
     else:
-        table = Interview(Profile(name, path, before or {}, defaults)).run()
+        table = _asked(Profile(name, path, before or {}, defaults))
     profile = Profile(name, path, table, defaults)
     resolve_profile(profile, has_environment=False).settings()
     if wishes.is_tried:
@@ -72,6 +72,13 @@ def configure(name: str | None, wishes: Wishes) -> int:
     write_profile(path, name, table)
     _tell(profile)
     return 0
+
+
+def _asked(profile: Profile) -> dict[str, object]:
+    """Ask a person. Raises: ConfigurationError (what is there is wrong), before any question."""
+    if profile.table:
+        resolve_profile(profile, has_environment=False)
+    return Interview(profile).run()
 
 
 def _confirm_change(profile: Profile, wishes: Wishes) -> None:

@@ -146,18 +146,15 @@ def _combined(
     scheme = scheme_of(url)
     given = [keys for keys in places if keys and _takes_keys(scheme, *keys)]
     keys = max(given, key=lambda found: found[0].rank, default=None)
-    other = max(
-        (item.origin for item in items if item.option.name in OTHER_KEYS),
-        key=lambda origin: origin.rank,
-        default=None,
-    )
     if variable and (keys is None or keys[0].rank < variable.rank):
         keys = None
         items = [item for item in items if not _is_weaker_command(item)]
-    elif keys and other and other.rank > keys[0].rank:
-        keys = None
-    elif keys and other and other.rank == keys[0].rank:
+    others = [item.origin for item in items if item.option.name in OTHER_KEYS]
+    other = max(others, key=lambda origin: origin.rank, default=None)
+    if keys and other and other.rank == keys[0].rank:
         raise _wrong(keys[0], "access_key", f"excludes {' and '.join(OTHER_KEYS)}")
+    if keys and other and other.rank > keys[0].rank:
+        keys = None
     elif keys:
         items = [item for item in items if item.option.name not in OTHER_KEYS]
     mountpoint = _mountpoint_of(profile) if profile else None

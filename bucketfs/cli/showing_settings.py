@@ -183,9 +183,10 @@ def check_profiles(name: str | None) -> int:
         resolve(name)
         right = 1
     else:
+        has_environment = _check_environment(wrong)
         for path in profiles.places():
             if os.path.lexists(path) or os.environ.get(profiles.FILE_VARIABLE):
-                right += _check_file(path, wrong)
+                right += _check_file(path, wrong, has_environment=has_environment)
     for variable in unknown_variables(os.environ):
         typer.echo(f"bucketfs: warning: {variable} means nothing to bucketfs", err=True)
     for line in wrong:
@@ -194,7 +195,17 @@ def check_profiles(name: str | None) -> int:
     return 1 if wrong else 0
 
 
-def _check_file(path: Path, wrong: list[str]) -> int:
+def _check_environment(wrong: list[str]) -> bool:
+    """Add a mistake of the environment to `wrong`, once; return whether there is none."""
+    try:
+        resolve(ANY_BUCKET)
+    except ConfigurationError as exc:
+        wrong.append(str(exc))
+        return False
+    return True
+
+
+def _check_file(path: Path, wrong: list[str], *, has_environment: bool) -> int:
     """Add a file's mistakes to `wrong`; return how many of its profiles have none."""
     right = 0
     try:
@@ -204,7 +215,7 @@ def _check_file(path: Path, wrong: list[str]) -> int:
         return 0
     for profile in file.profiles if file else []:
         try:
-            resolve_profile(profile).settings()
+            resolve_profile(profile, has_environment=has_environment).settings()
         except ConfigurationError as exc:
             wrong.append(str(exc))
         else:

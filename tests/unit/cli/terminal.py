@@ -35,17 +35,16 @@ def run_on_terminal(
             os.environ[name] = text
         os.execv(sys.executable, [sys.executable, "-m", "bucketfs", *arguments])
     seen, shown = "", ""
-    deadline = time.monotonic() + PATIENCE_S
     try:
         for prompt, answer in dialogue:
             while prompt not in seen:
-                text = _read(screen, deadline)
+                text = _read(screen)
                 assert text, f"{prompt!r} was not asked for: {shown!r}"
                 seen, shown = seen + text, shown + text
             seen = seen[seen.index(prompt) + len(prompt) :]
             time.sleep(0.05)  # the terminal is told to hide what follows after the prompt is out
             os.write(screen, answer.encode() + (b"" if answer == INTERRUPT else b"\n"))
-        while text := _read(screen, deadline):
+        while text := _read(screen):
             shown += text
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -57,9 +56,9 @@ def run_on_terminal(
     return Session(os.waitstatus_to_exitcode(status), shown.replace("\r\n", "\n"))
 
 
-def _read(screen: int, deadline: float) -> str:
+def _read(screen: int) -> str:
     """Return what is new on the screen; nothing when the program has ended."""
-    ready, _, _ = select.select([screen], [], [], max(0.0, deadline - time.monotonic()))
+    ready, _, _ = select.select([screen], [], [], PATIENCE_S)
     assert ready, "the program waits for something else"
     try:
         return os.read(screen, 65536).decode()

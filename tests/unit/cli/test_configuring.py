@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -159,6 +160,44 @@ def test_an_interruption_changes_nothing(config: Path, box: Path, prompt: str) -
     assert config.read_text() == BEFORE
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     assert os.listdir(config.parent) == [config.name]
+
+
+@pytest.mark.parametrize("moment", ["at the secret", "while it is tried"])
+def test_an_interruption_with_a_secret_changes_nothing(config: Path, moment: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answers = [
+            ("Kind", "s3"),
+            ("Bucket", "b"),
+            ("Endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}"),
+            ("Region", "x"),
+            ("Access key id", "AKID"),
+            ("Secret key", "do-not-show"),
+            ("Session token", ""),
+            ("Mount point", ""),
+            ("Disk", ""),
+            ("Read-only?", ""),
+            ("writeback", ""),
+            ("allow_other", ""),
+            ("asking s3://b ...", INTERRUPT),
+        ]
+        if moment == "at the secret":
+            answers = [*answers[:5], ("Secret key", INTERRUPT)]
+        session = run_on_terminal(["configure", "new"], answers)
+    assert session.status == 130
+    assert "Traceback" not in session.screen
+    assert "do-not-show" not in session.screen
+    assert not config.exists()
+
+
+def test_a_profile_that_is_wrong_is_said_before_any_question(config: Path) -> None:
+    config.parent.mkdir()
+    config.write_text('[a]\nurl = "memory://a"\nmemroy = 1\n')
+    config.chmod(0o600)
+    session = run_on_terminal(["configure", "a"], [("Change it?", "y")])
+    assert session.status == 1
+    assert "memroy is no key that is known; did you mean 'memory'?" in session.screen
+    done = run("configure", "a", "--set", "memroy=", "--yes")
+    assert (done.returncode, config.read_text()) == (0, '[a]\nurl = "memory://a"\n')
 
 
 def test_a_script_asks_nothing(config: Path, box: Path) -> None:

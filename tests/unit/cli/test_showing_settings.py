@@ -165,6 +165,16 @@ def test_check_names_every_mistake(config: Path, monkeypatch: pytest.MonkeyPatch
     assert run("check", "plain").returncode == 0
 
 
+def test_check_names_a_mistake_of_the_environment_once(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUCKETFS_TTL", "soon")
+    done = run("check")
+    assert (done.returncode, done.stdout) == (1, "2 profiles without a mistake\n")
+    assert done.stderr.startswith("bucketfs: error: BUCKETFS_TTL=soon is wrong: it must be a time")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
