@@ -307,6 +307,11 @@ def is_ignored(item: str) -> bool:
     return item in IGNORED or item.startswith(IGNORED_PREFIXES)
 
 
+def escaped(value: str) -> str:
+    """Return a value as it is written in `-o`: `split` gives it back."""
+    return value.replace("\\", "\\\\").replace(",", "\\,")
+
+
 def split(text: str) -> Iterator[str]:
     """Yield the comma-separated items of one `-o` argument, unescaped; empty ones are left out."""
     item: list[str] = []
@@ -323,11 +328,6 @@ def split(text: str) -> Iterator[str]:
             item.append(character)
     if item:
         yield "".join(item)
-
-
-def escaped(value: str) -> str:
-    """Return a value as it is written in `-o`: `split` gives it back."""
-    return value.replace("\\", "\\\\").replace(",", "\\,")
 
 
 def describe() -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import typer
 
 from bucketfs.cli import profiles
-from bucketfs.cli.asking import Interview
+from bucketfs.cli.interviewing import Interview
 from bucketfs.cli.profiles import SECRET_KEYS, Profile, Table
 from bucketfs.cli.resolving import given_keys, is_true, known_variable, resolve_profile, variable_of
 from bucketfs.cli.writing_profiles import write_profile

@@ -22,7 +22,7 @@ from bucketfs.cli import (
 from bucketfs.cli.app import app
 from bucketfs.errors import BucketfsError
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -35,7 +35,7 @@ def probe_bucket(source: str, options: Sequence[str], *, is_json: bool, is_debug
     else:
         # Every failure is told below, once.
         logging.getLogger(logs.LOGGER_NAME).addHandler(logging.NullHandler())
-    findings = found(settings, is_debug=is_debug)
+    findings = found(settings)
     missing = findings.missing(is_read_only=settings.is_read_only)
     if is_json:
         typer.echo(json.dumps(_as_document(url, findings), indent=2))
@@ -46,8 +46,8 @@ def probe_bucket(source: str, options: Sequence[str], *, is_json: bool, is_debug
     return 1 if missing or findings.left_key else 0
 
 
-def found(settings: MountSettings, *, is_debug: bool = False) -> Findings:
-    """Return what a probe finds. Raises: ConfigurationError (the store cannot be used at all)."""
+def found(settings: MountSettings) -> Findings:
+    """Return what a probe of the bucket finds. Raises: ConfigurationError in one line."""
     from bucketfs.cli.mounting import cause_of, describe_error
 
     with needing_fuse():
@@ -65,7 +65,7 @@ def found(settings: MountSettings, *, is_debug: bool = False) -> Findings:
         return trio.run(run)
     except (StorageError, BaseExceptionGroup) as exc:
         cause = cause_of(exc)
-        if is_debug or not isinstance(cause, StorageError):
+        if settings.is_debug or not isinstance(cause, StorageError):
             raise
         raise ConfigurationError(describe_error(cause, settings.url, verb="use")) from exc
 

@@ -35,7 +35,7 @@ NOWHERE = Path(os.sep)
 
 PREFIX = "BUCKETFS_"
 PLACE_KEYS = ("url", "mountpoint")
-OTHER_KEYS = ("profile", "credential_command")
+OTHER_KEYS = ("profile", "credential_command", "credential_file")
 """Options that name another place for keys."""
 _WORDS = {"1": True, "true": True, "yes": True, "on": True} | {
     "0": False,
@@ -148,22 +148,23 @@ def _combined(
     keys = max(given, key=lambda found: found[0].rank, default=None)
     if variable and (keys is None or keys[0].rank < variable.rank):
         keys = None
-        items = [item for item in items if not _is_weaker_command(item)]
+        items = [item for item in items if not _is_weaker_source(item)]
     others = [item.origin for item in items if item.option.name in OTHER_KEYS]
     other = max(others, key=lambda origin: origin.rank, default=None)
     if keys and other and other.rank == keys[0].rank:
-        raise _wrong(keys[0], "access_key", f"excludes {' and '.join(OTHER_KEYS)}")
+        raise _wrong(keys[0], "access_key", f"excludes {', '.join(OTHER_KEYS)}")
     if keys and other and other.rank > keys[0].rank:
         keys = None
-    elif keys:
-        items = [item for item in items if item.option.name not in OTHER_KEYS]
+    place = keys[0] if keys else other
+    items = [item for item in items if item.option.name not in OTHER_KEYS or item.origin == place]
     mountpoint = _mountpoint_of(profile) if profile else None
     secrets, origin = (keys[1], keys[0]) if keys else (None, other or variable)
     return Resolved(url, mountpoint, tuple(items), secrets, origin, profile)
 
 
-def _is_weaker_command(item: Item) -> bool:
-    return item.option.name == "credential_command" and item.origin.rank < _ENVIRONMENT_RANK
+def _is_weaker_source(item: Item) -> bool:
+    is_source = item.option.name in ("credential_command", "credential_file")
+    return is_source and item.origin.rank < _ENVIRONMENT_RANK
 
 
 def _takes_keys(scheme: str, origin: Origin, keys: Secrets) -> bool:

@@ -16,6 +16,7 @@ from bucketfs.cli.mounting import settings_from
 from bucketfs.cli.resolving import resolve, unknown_variables
 from bucketfs.errors import ConfigurationError
 from bucketfs.mount import store_options
+from bucketfs.options import TABLE
 from bucketfs.pagecache.records import Contents
 from bucketfs.settings import MountSettings, Secrets
 from bucketfs.storage.location import KEY_VARIABLES
@@ -186,6 +187,22 @@ def test_keys_of_a_profile_beat_another_place_in_the_defaults(config: Path) -> N
     assert (settings_in("a").secrets, settings_in("a").profile) == (Secrets("k", "s"), None)
 
 
+@pytest.mark.skipif("credential_command" not in TABLE, reason="there is no such option")
+def test_a_command_for_keys_has_its_rank_like_keys(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[defaults]\ncredential_command = "old"\n[a]\nurl = "s3://b"\ncredential_file = "/k"\n'
+    written(config, f'{text}[b]\nurl = "s3://b"\naccess_key = "k"\nsecret_key = "s"\n')
+    found = resolve("a").values()
+    assert (found["credential_file"], found.get("credential_command")) == (Path("/k"), None)
+    assert resolve("b").values().keys().isdisjoint(("credential_command", "credential_file"))
+    found = resolve("b", ["credential_command=mine"]).values()
+    assert (found["credential_command"], found.get("secrets")) == ("mine", None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    assert resolve("a").values().keys().isdisjoint(("credential_command", "credential_file"))
+    assert resolve("a", ["credential_command=mine"]).values()["credential_command"] == "mine"
+
+
 def test_keys_mean_nothing_to_a_folder_unless_it_asks_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -229,7 +246,7 @@ URL = '[a]\nurl = "s3://b"\n'
         (f'[defaults]\nurl = "s3://x"\n{URL}', "defaults in FILE: url is no key that is known"),
         (
             f'{URL}profile = "p"\naccess_key = "k"\nsecret_key = "{SECRET}"\n',
-            "profile a in FILE: access_key excludes profile and credential_command",
+            "profile a in FILE: access_key excludes profile, credential_command",
         ),
         (
             f'[a]\nurl = "file:///x"\naccess_key = "k"\nsecret_key = "{SECRET}"\n',
