@@ -52,6 +52,7 @@ from bucketfs.served import Mounted
 from bucketfs.settings import MountSettings, mask_url, scheme_of
 from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
+from bucketfs.storage.location import environment_with
 from bucketfs.storage.opening import StoreOptions, open_store
 
 log = logging.getLogger(__name__)
@@ -358,6 +359,7 @@ def _read_prices(file: Path | None) -> Prices | None:
 def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreOptions:
     """Return what the settings say of the store, whose requests `meter` counts."""
     return StoreOptions(
+        environment=environment_with(scheme_of(settings.url), settings.secrets),
         meter=meter or Meter(),
         endpoint=settings.endpoint,
         region=settings.region,

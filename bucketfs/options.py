@@ -22,6 +22,7 @@ from bucketfs.settings import (
     CONNECTION_SCHEMES,
     CRAWLERS,
     PAYLOADS,
+    Secrets,
 )
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -271,7 +272,8 @@ IGNORED = (
 """Options of mount(8) that are for mount(8), systemd or other file systems."""
 
 IGNORED_PREFIXES = ("x-", "X-", "comment=")
-_TABLE: Mapping[str, Option] = {option.name: option for option in (*OPTIONS, *KERNEL_FLAGS)}
+TABLE: Mapping[str, Option] = {option.name: option for option in (*OPTIONS, *KERNEL_FLAGS)}
+"""Every option by its name."""
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, object]:
@@ -280,22 +282,42 @@ def parse_options(texts: Iterable[str]) -> dict[str, object]:
     Raises: ConfigurationError naming the option that is unknown (and the nearest known one), or
     the value that is wrong and what is allowed.
     """
-    values: dict[str, object] = {}
-    kernel: dict[str, None] = {}
+    return folded(parse_items(texts))
+
+
+def parse_items(texts: Iterable[str]) -> Iterator[tuple[Option, object]]:
+    """Yield what the `-o` arguments say, in their order. Raises: ConfigurationError, as above."""
     for text in texts:
         for item in split(text):
-            if item in IGNORED or item.startswith(IGNORED_PREFIXES):
-                continue
-            option, value = _parse_item(item)
-            if option.setting != "kernel_options":
-                values[str(option.setting)] = value
-                continue
-            for name in (option.name, option.cancels):
-                kernel.pop(name or "", None)
+            if not is_ignored(item):
+                yield _parse_item(item)
+
+
+def folded(items: Iterable[tuple[Option, object]]) -> dict[str, object]:
+    """Return keyword values for `MountSettings`: of equal or opposite options the last one wins."""
+    values: dict[str, object] = {}
+    kernel: dict[str, None] = {}
+    for option, value in items:
+        if option.setting != "kernel_options":
+            values[str(option.setting)] = value
+            continue
+        for name in (option.name, option.cancels):
+            kernel.pop(name or "", None)
+        if value:
             kernel[option.name] = None
     if kernel:
         values["kernel_options"] = tuple(kernel)
     return values
+
+
+def is_ignored(item: str) -> bool:
+    """Tell whether an item of `-o` is for mount(8), systemd or other file systems."""
+    return item in IGNORED or item.startswith(IGNORED_PREFIXES)
+
+
+def escaped(value: str) -> str:
+    """Return a value as it is written in `-o`: `split` gives it back."""
+    return value.replace("\\", "\\\\").replace(",", "\\,")
 
 
 def split(text: str) -> Iterator[str]:
@@ -324,7 +346,7 @@ def describe() -> str:
 
 def _parse_item(item: str) -> tuple[Option, object]:
     name, equals, text = item.partition("=")
-    option = _TABLE.get(name)
+    option = TABLE.get(name)
     if option is None:
         # Only the name is shown: what follows may be a secret that somebody put there.
         raise ConfigurationError(f"unknown option {name!r}{_nearest(name)}")
@@ -341,8 +363,10 @@ def _parse_item(item: str) -> tuple[Option, object]:
 
 
 def _nearest(name: str) -> str:
-    known = [*_TABLE, *IGNORED]
+    if name in Secrets._fields:
+        return ": a secret is never an option; a profile has it (bucketfs configure), or a variable"
+    known = [*TABLE, *IGNORED]
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not found:
         return " (bucketfs mount --help lists them)"
-    return f"; did you mean {_TABLE[found[0]].usage if found[0] in _TABLE else found[0]!r}?"
+    return f"; did you mean {TABLE[found[0]].usage if found[0] in TABLE else found[0]!r}?"

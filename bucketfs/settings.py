@@ -10,8 +10,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -53,6 +54,17 @@ APPENDS = ("auto", "always", "never")
 CONFLICTS = ("fail", "copy", "overwrite")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
 CRAWLERS = ("refuse", "cached", "allow")
+
+
+class Secrets(NamedTuple):
+    """Keys that a person gave to bucketfs itself; without, the cloud's own places have them."""
+
+    access_key: str
+    secret_key: str
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(***)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +118,7 @@ class MountSettings:
     crawler_names: tuple[str, ...] = ()
     prices_file: Path | None = None
     kernel_options: tuple[str, ...] = ()
+    secrets: Secrets | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_url(self.url)

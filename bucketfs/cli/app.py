@@ -5,17 +5,29 @@ The commands themselves are in the `commands_*` modules; each registers itself w
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bucketfs import __version__
+from bucketfs.cli import completing
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Options = Annotated[
     list[str] | None,
-    typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Options, as of mount."),
+    typer.Option(
+        "-o",
+        metavar="OPT,OPT=VALUE,...",
+        help="Options, as of mount.",
+        autocompletion=completing.options,
+    ),
 ]
+Source = Annotated[str, typer.Argument(metavar="URL|PROFILE", autocompletion=completing.sources)]
+Mountpoint = Annotated[
+    Path, typer.Argument(metavar="MOUNTPOINT", autocompletion=completing.mountpoints)
+]
+"""Where something is mounted."""
 
 app = typer.Typer(
     name="bucketfs",

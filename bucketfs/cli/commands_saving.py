@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bucketfs.cli import completing
 from bucketfs.cli.app import Debug, Options, app
 
 _RECOVER_HELP = """Show or export the files that a mount left unsaved in CACHE_DIR.
@@ -26,6 +27,16 @@ A file that was changed in part has its other bytes only in the bucket. Without 
 they are holes in the copy, which is said for each file, and the exit status is 1. Nothing is
 deleted but what --forget names.
 """
+
+FetchUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL|PROFILE",
+        help="Fetch from there (default: as it was mounted).",
+        autocompletion=completing.sources,
+    ),
+]
 
 
 @app.command()
@@ -85,10 +96,7 @@ def recover(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Fetch what only the bucket has from there.")
     ] = False,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="Fetch from there (default: as it was mounted)."),
-    ] = None,
+    url: FetchUrl = None,
     options: Options = None,
     forget: Annotated[
         list[str] | None,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, app
+from bucketfs.cli.app import Debug, Mountpoint, app
 
 
 @app.command()
 def stats(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Mountpoint,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     interval: Annotated[
         float | None,

@@ -14,6 +14,7 @@ import typer
 
 from bucketfs.cli.mountpoints import mounted_at
 from bucketfs.cli.progress import last_of, tell_failed, where_kept
+from bucketfs.cli.requirements import missing_program
 from bucketfs.control import ControlClient, Report, cache_folder_of
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
@@ -116,7 +117,7 @@ def _free(place: Path, *, is_lazy: bool = False) -> None:
             command, capture_output=True, text=True, timeout=UNMOUNT_TIMEOUT_S, check=False
         )
     except FileNotFoundError as exc:
-        raise ConfigurationError("fusermount3 is missing: install the package fuse3") from exc
+        raise missing_program() from exc
     except subprocess.TimeoutExpired as exc:
         raise ConfigurationError(f"unmounting {place} takes too long") from exc
     if done.returncode and mounttable.find(place) is not None:

@@ -54,6 +54,7 @@ def test_help_of_mount_explains_urls_and_every_option() -> None:
         (["mount", "ftp://a", "/nowhere"], 1, "s3://bucket[/prefix]"),
         (["mount", "s3://b", "/nowhere", "-o", "memroy=1"], 1, "did you mean 'memory=SIZE'"),
         (["mount", "s3://b", "/nowhere", "-o", "ro", "-o", "memory=x"], 1, "memory=x is wrong"),
+        (["mount", "s3://b", "/nowhere", "-o", "secret_key=x"], 1, "a secret is never an option"),
         (["umount", "/"], 1, "/ is not a mount of bucketfs"),
         (["stats", "/"], 1, "/ is not a mount of bucketfs"),
         (["stats", "/", "--interval", "0"], 2, "0"),
