@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bucketfs import __version__
-from bucketfs.control import Report
+from bucketfs.control import Answer, Report
 from bucketfs.counting import causes
 from bucketfs.fuse.warming import WarmUp
 from bucketfs.settings import MountSettings, mask_url
@@ -25,6 +25,7 @@ class Mounted:
         self._layers = layers
         self.hurry = layers.drainer.hurry
         self.ending = layers.drainer.door.shut
+        self.answers: dict[str, Answer] = {"stats": self._statistics, "health": self._health}
 
     def report(self, path: Sequence[str] = ()) -> Report:
         """Return what the mount says of itself; what is left is that at and below a path."""
@@ -46,9 +47,12 @@ class Mounted:
             return None
         return WarmUp(self._layers.tree, warmer, paths, concurrency=self._settings.concurrency)
 
-    def statistics(self) -> Report:
-        """Return all that was counted since the mount."""
-        return statistics(self._settings, self._layers)
+    async def _statistics(self, details: Mapping[str, Any]) -> Report:
+        has_histograms = bool(details.get("has_histograms"))
+        return statistics(self._settings, self._layers, has_histograms=has_histograms)
+
+    async def _health(self, details: Mapping[str, Any]) -> Report:
+        return health(self._settings, self._layers)
 
     def describe_end(self) -> str | None:
         """Return one line for a service manager; None: the mount is not being ended."""
@@ -75,24 +79,41 @@ def report(settings: MountSettings, layers: Layers, path: Sequence[str] = ()) ->
     }
 
 
-def statistics(settings: MountSettings, layers: Layers) -> Report:
-    """Return what `bucketfs stats` shows of this mount."""
-    held = dict(layers.pages.statistics())
-    memory, meter = layers.pages.memory, layers.statistics.meter
-    budgets = {
-        "memory_bytes": {"used": memory.used_bytes, "limit": memory.limit_bytes},
-        "disk_bytes": {"used": held["spilled_bytes"], "limit": settings.disk_bytes},
-        # Reads and all else have lanes of their own.
-        **_disk_cache(settings, held),
-        "requests": {"used": meter.in_flight, "limit": 2 * settings.concurrency},
+def health(settings: MountSettings, layers: Layers) -> Report:
+    """Return what `bucketfs status` shows of this mount."""
+    counted = layers.statistics
+    return {
+        **report(settings, layers),
+        "uptime_s": round(counted.uptime_s, 3),
+        "failed_files": layers.pending.failed(),
+        "errors": {"store_failures": counted.meter.failures},
+        "budgets": budgets(settings, layers),
     }
+
+
+def statistics(settings: MountSettings, layers: Layers, *, has_histograms: bool = False) -> Report:
+    """Return what `bucketfs stats` shows of this mount."""
+    counted, calls = layers.statistics, layers.in_flight.calls
     return {
         "pid": os.getpid(),
         "version": __version__,
         "url": mask_url(settings.url),
         "mountpoint": os.fspath(settings.mountpoint),
-        **layers.statistics.report(layers.in_flight.calls, budgets),
-        "pages": held,
+        **counted.report(calls, budgets(settings, layers), has_histograms=has_histograms),
+        "pages": dict(layers.pages.statistics()),
+    }
+
+
+def budgets(settings: MountSettings, layers: Layers) -> dict[str, dict[str, int]]:
+    """Return what is in use of each budget, and its limit."""
+    held = layers.pages.statistics()
+    memory, meter = layers.pages.memory, layers.statistics.meter
+    return {
+        "memory_bytes": {"used": memory.used_bytes, "limit": memory.limit_bytes},
+        "disk_bytes": {"used": held["spilled_bytes"], "limit": settings.disk_bytes},
+        # Reads and all else have lanes of their own.
+        **_disk_cache(settings, held),
+        "requests": {"used": meter.in_flight, "limit": 2 * settings.concurrency},
     }
 
 

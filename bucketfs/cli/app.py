@@ -5,6 +5,7 @@ The commands themselves are in the `commands_*` modules; each registers itself w
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,15 @@ Options = Annotated[
     list[str] | None,
     typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Options, as of mount."),
 ]
+
+
+def untouched(text: str) -> Path:
+    """Return a path that nobody has looked at, for `parser=` of an argument.
+
+    Of a `Path` typer asks the file system by itself: at a mount that hangs it would hang as well.
+    """
+    return Path(text)
+
 
 app = typer.Typer(
     name="bucketfs",

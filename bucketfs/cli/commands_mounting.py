@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, Options, app
+from bucketfs.cli.app import Debug, Options, app, untouched
 from bucketfs.options import describe
 from bucketfs.settings import SCHEMES
 
@@ -31,7 +31,7 @@ _netdev, nofail, noauto, user, x-systemd.* and so on.
 @app.command(help=_MOUNT_HELP)
 def mount(
     url: Annotated[str, typer.Argument(metavar="URL")],
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
     options: Annotated[
         list[str] | None,
         typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Mount options; may be repeated."),
@@ -62,7 +62,7 @@ def mount(
 
 @app.command()
 def umount(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
     force: Annotated[
         bool,
         typer.Option(

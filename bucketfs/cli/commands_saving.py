@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, Options, app
+from bucketfs.cli.app import Debug, Options, app, untouched
 
 _RECOVER_HELP = """Show or export the files that a mount left unsaved in CACHE_DIR.
 
@@ -30,7 +30,7 @@ deleted but what --forget names.
 
 @app.command()
 def sync(
-    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", parser=untouched)],
     debug: Debug = False,
 ) -> None:
     """Wait until everything at and below PATH is in the bucket, showing what is left.
@@ -49,7 +49,7 @@ def sync(
 
 @app.command()
 def pending(
-    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR")],
+    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR", parser=untouched)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     debug: Debug = False,
 ) -> None:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, app
+from bucketfs.cli.app import Debug, app, untouched
 
 
 @app.command()
 def stats(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     interval: Annotated[
         float | None,
@@ -50,7 +50,7 @@ def stats(
 
 @app.command()
 def warmup(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", parser=untouched)],
     debug: Debug = False,
 ) -> None:
     """Fetch everything at and below each PATH into the disk cache, showing how far it is.

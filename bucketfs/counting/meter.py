@@ -103,6 +103,11 @@ class _OperationSum(_Sum):
         self.retries = 0
         self.latency = Histogram()
 
+    def details(self, *, has_histogram: bool) -> dict[str, Any]:
+        """Return the figures by name, where asked for with the whole histogram."""
+        found = {"histogram": self.latency.details()} if has_histogram else {}
+        return {**found, **self.report()}
+
     def report(self) -> dict[str, Any]:
         """Return the figures by name."""
         return {
@@ -181,16 +186,25 @@ class Meter:
         with self._lock:
             return sum(total.in_flight for total in self._operations.values())
 
+    @property
+    def failures(self) -> int:
+        """How many requests had no usable answer."""
+        with self._lock:
+            return sum(total.failures for total in self._operations.values())
+
     def totals(self) -> tuple[dict[str, int], int]:
         """Return the requests so far by operation, and the bytes that came."""
         with self._lock:
             found = {name: total.requests for name, total in self._operations.items()}
             return found, sum(total.received_bytes for total in self._operations.values())
 
-    def report(self) -> dict[str, Any]:
+    def report(self, *, has_histograms: bool = False) -> dict[str, Any]:
         """Return everything: `requests` by operation, `programs` by who caused most of them."""
         with self._lock:
-            operations = {name: total.report() for name, total in sorted(self._operations.items())}
+            operations = {
+                name: total.details(has_histogram=has_histograms)
+                for name, total in sorted(self._operations.items())
+            }
             programs = [
                 {
                     "kind": program.kind,

@@ -99,6 +99,10 @@ class Pending:
                 del self._efforts[inode]
         return sorted(map(self._described, nodes), key=lambda file: file.path)
 
+    def failed(self) -> int:
+        """Return how many files could not be saved when it was last tried."""
+        return sum(self.last_error(node) is not None for node in self.nodes())
+
     def last_error(self, node: Node) -> str | None:
         """Return why the last attempt to save a file failed; None: none did."""
         efforts = self._efforts.get(node.inode)
