@@ -21,10 +21,11 @@ from bucketfs.control import ControlServer
 from bucketfs.counting import causes
 from bucketfs.counting.crawlers import Mode
 from bucketfs.counting.meter import Meter
-from bucketfs.counting.prices import Prices, parse_prices
+from bucketfs.counting.prices import read_prices
 from bucketfs.counting.statistics import Statistics
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.boundary import InFlightTable, unwrapped
+from bucketfs.fuse.describing import Describer
 from bucketfs.fuse.door import Door
 from bucketfs.fuse.draining import Drainer
 from bucketfs.fuse.durability import Durability
@@ -110,6 +111,7 @@ class Layers:
     remembered: Remembered
     statistics: Statistics
     is_writable: bool
+    describer: Describer
 
     async def restore(self) -> None:
         """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
@@ -226,8 +228,15 @@ def build(
     durability = Durability(tree, keeper, later, pending)
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
     in_flight = InFlightTable(admission=statistics.crawlers)
+    describer = Describer(store, pending, pages.blocks, mask_url(settings.url))
     operations = Operations(
-        tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
+        tree,
+        handles,
+        in_flight,
+        ttl_s=settings.ttl_s,
+        has_acl=settings.acl,
+        door=door,
+        describer=describer,
     )
     return Layers(
         operations=operations,
@@ -244,6 +253,7 @@ def build(
         jobs=jobs,
         statistics=statistics,
         is_writable=not settings.is_read_only,
+        describer=describer,
     )
 
 
@@ -337,22 +347,10 @@ def _new_statistics(settings: MountSettings) -> Statistics:
     return Statistics(
         scheme=scheme_of(settings.url),
         has_endpoint=settings.endpoint is not None,
-        prices=_read_prices(settings.prices_file),
+        prices=read_prices(settings.prices_file),
         crawlers=cast("Mode", settings.crawlers),
         crawler_names=settings.crawler_names,
     )
-
-
-def _read_prices(file: Path | None) -> Prices | None:
-    """Return what a file of prices says. Raises: ConfigurationError."""
-    if file is None:
-        return None
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"prices={file} cannot be read: {reason}") from exc
-    return parse_prices(text, f"prices={file}")
 
 
 def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreOptions:

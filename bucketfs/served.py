@@ -11,6 +11,7 @@ from bucketfs import __version__
 from bucketfs.control import Answer, Report
 from bucketfs.counting import causes
 from bucketfs.fuse.warming import WarmUp
+from bucketfs.namespace.nodes import Inode
 from bucketfs.settings import MountSettings, mask_url
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class Mounted:
         self._layers = layers
         self.hurry = layers.drainer.hurry
         self.ending = layers.drainer.door.shut
-        self.answers: dict[str, Answer] = {"stats": self._statistics, "health": self._health}
+        self.answers: dict[str, Answer] = {
+            "stats": self._statistics,
+            "health": self._health,
+            "info": self._info,
+        }
 
     def report(self, path: Sequence[str] = ()) -> Report:
         """Return what the mount says of itself; what is left is that at and below a path."""
@@ -60,6 +65,11 @@ class Mounted:
             return None
         files, left_bytes = self._layers.drainer.left()
         return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
+
+    async def _info(self, details: Mapping[str, Any]) -> Report:
+        node = self._layers.tree.node(Inode(int(details["inode"])))
+        with causes.acting(causes.own("info")):
+            return await self._layers.describer.description(node)
 
 
 def report(settings: MountSettings, layers: Layers, path: Sequence[str] = ()) -> Report:

@@ -40,3 +40,30 @@ def status(
     from bucketfs.cli.status import show_status
 
     raise typer.Exit(show_status(mountpoints or [], is_json=as_json))
+
+
+@app.command()
+def info(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", parser=untouched)],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show what is known of each PATH: its object, and where its bytes are.
+
+    Key, URL, version, size, whether it is in the bucket as it is here, storage class, type, and how
+    much of it is in memory and on disk. At most one request a file is made, none if all is known.
+
+    \b
+    States:
+      clean           the bucket has it as it is here
+      dirty           written, and only in the mount process; with an error that of the last attempt
+      kept            the same, but in the journal: it survives the mount process
+      uploading 40%   being sent; so much has arrived in parts
+      deleting        removed here, its object is still there
+
+    Without a terminal a line each, a tab between name and value. The same is told by extended
+    attributes, one by one: getfattr -n user.bucketfs.etag FILE.
+    """
+    from bucketfs.cli.information import show_info
+
+    raise typer.Exit(show_info(paths, is_json=as_json))

@@ -17,6 +17,8 @@ from bucketfs.cli import commands_mounting, commands_saving, commands_seeing, co
 from bucketfs.cli.app import app
 from bucketfs.errors import BucketfsError
 
+__all__ = ["COMMANDS", "app", "main"]
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130

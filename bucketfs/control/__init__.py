@@ -8,6 +8,7 @@ with one or more objects.
     stats    what was counted since the mount, one object (docs/operations.md has its fields);
              "has_histograms": latencies with their histograms
     health   one report with uptime_s, failed_files, errors, budgets
+    info     what is known of the file "inode", one object
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
     warmup   brings what is at and below each of "paths" to the disk cache: reports of how far it

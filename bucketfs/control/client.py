@@ -38,12 +38,14 @@ class ControlClient:
         """Return one report. Raises: OSError where no mount process listens, or none answers."""
         return next(self._ask("status", timeout_s=QUICK_TIMEOUT_S))
 
-    def ask(self, question: str, **details: object) -> Report:
-        """Return the answer to a question that needs no request. Raises: OSError.
+    def ask(
+        self, question: str, *, timeout_s: float = QUICK_TIMEOUT_S, **details: object
+    ) -> Report:
+        """Return the answer to a question, which mostly needs no request. Raises: OSError.
 
         Raises: ConfigurationError where the mount process says that it cannot be answered.
         """
-        for answer in self._ask(question, timeout_s=QUICK_TIMEOUT_S, **details):
+        for answer in self._ask(question, timeout_s=timeout_s, **details):
             return answer
         raise ConnectionResetError("the mount process ended while it was answering")
 

@@ -118,6 +118,10 @@ class Pending:
             node = node.children.get(name) if node is not None else None
         return node
 
+    def file(self, node: Node) -> PendingFile | None:
+        """Return what is pending of a file; None: it is in the bucket as it is here."""
+        return self._described(node) if node.is_dirty or node.waits_for_delete else None
+
     def _described(self, node: Node) -> PendingFile:
         efforts = self._efforts.get(node.inode) or _Efforts()
         since_ns = efforts.since_ns or (node.attributes.ctime_ns if node.is_directory else None)
