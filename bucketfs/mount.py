@@ -220,9 +220,7 @@ def build(
     remembered = remembered or Remembered(None)
     statistics = statistics or Statistics(scheme=scheme_of(settings.url))
     keeper, jobs = Keeper(journal), JournalledJobs(journal)
-    later = None
-    if settings.is_write_back:
-        later = WriteBack(most=settings.concurrency, programs=statistics.programs)
+    later = _write_back(settings, statistics)
     tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery, remembered)
     pending, door = Pending(tree), Door()
     durability = Durability(tree, keeper, later, pending)
@@ -230,13 +228,7 @@ def build(
     in_flight = InFlightTable(admission=statistics.crawlers)
     describer = Describer(store, pending, pages.blocks, mask_url(settings.url))
     operations = Operations(
-        tree,
-        handles,
-        in_flight,
-        ttl_s=settings.ttl_s,
-        has_acl=settings.acl,
-        door=door,
-        describer=describer,
+        tree, handles, in_flight, describer, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
     )
     return Layers(
         operations=operations,
@@ -255,6 +247,12 @@ def build(
         is_writable=not settings.is_read_only,
         describer=describer,
     )
+
+
+def _write_back(settings: MountSettings, statistics: Statistics) -> WriteBack | None:
+    if not settings.is_write_back:
+        return None
+    return WriteBack(most=settings.concurrency, programs=statistics.programs)
 
 
 def _names(

@@ -41,11 +41,11 @@ class Operations(pyfuse3.Operations):
         tree: Tree,
         handles: Handles,
         in_flight: InFlightTable,
+        describer: Describer | None = None,
         *,
         ttl_s: float,
         has_acl: bool = False,
         door: Door | None = None,
-        describer: Describer | None = None,
     ) -> None:
         super().__init__()
         self._door = door or Door()

@@ -15,7 +15,7 @@ from bucketfs.errors import ObjectChanged, ObjectNotFound, Transient
 from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
 from bucketfs.pagecache.base_version import FETCH_BYTES, Bases, BaseVersion
 from bucketfs.pagecache.bodies import zeros
-from bucketfs.pagecache.extents import END, Extent, Kind, Ranges
+from bucketfs.pagecache.extents import END, Extent, Kind, Ranges, held
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages, reading
 from bucketfs.pagecache.records import UploadRecord
@@ -111,8 +111,9 @@ class Content:
     def figures(self) -> dict[str, int]:
         """Return how many bytes are where; `sent_bytes`: of the save or upload under way."""
         sending = self._stream or self._finishing or self._unfinished
-        read = self._base.held_bytes if self._base else 0
-        return {**self._pages.figures(read), "sent_bytes": sending.sent_bytes}
+        read_bytes = self._base.held_bytes if self._base else 0
+        found = {**held(self._pages.extents), "sent_bytes": sending.sent_bytes}
+        return {**found, "memory_bytes": found["memory_bytes"] + read_bytes}
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         """Return up to `length` bytes from `offset`; fewer only at the end of the file.

@@ -49,14 +49,6 @@ class Pages:
         dirty = (Kind.DIRTY, Kind.SPILLED)
         return sum(extent.length for extent in self.extents if extent.kind in dirty)
 
-    def figures(self, read_bytes: int) -> dict[str, int]:
-        """Return how many bytes are where; `read_bytes` of the base are in memory, too."""
-        kinds = {kind: 0 for kind in Kind}
-        for extent in self.extents:
-            kinds[extent.kind] += extent.length
-        memory_bytes = kinds[Kind.DIRTY] + kinds[Kind.CLEAN] + read_bytes
-        return {"memory_bytes": memory_bytes, "spilled_bytes": kinds[Kind.SPILLED]}
-
     def rest_on_base(self, size: int) -> None:
         """Begin (again) as an unchanged base of `size` bytes."""
         self._release(self.extents)
