@@ -54,6 +54,7 @@ from bucketfs.settings import MountSettings, mask_url, scheme_of
 from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
 from bucketfs.storage.opening import StoreOptions, open_store
+from bucketfs.storage.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +198,8 @@ def _page_cache(settings: MountSettings, store: ObjectStore, nursery: trio.Nurse
 
 async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
     """Return the bucket, whose requests are counted, and refused to crawlers."""
-    store = await open_store(settings.url, store_options(settings, statistics.meter))
+    store: ObjectStore = await open_store(settings.url, store_options(settings, statistics.meter))
+    store = Watched(store, statistics.underway)
     return store if statistics.crawlers is None else Admitting(store)
 
 

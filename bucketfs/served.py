@@ -11,6 +11,7 @@ from bucketfs import __version__
 from bucketfs.control import Answer, Report
 from bucketfs.counting import causes
 from bucketfs.fuse.warming import WarmUp
+from bucketfs.fuse.watching import Watcher
 from bucketfs.namespace.nodes import Inode
 from bucketfs.settings import MountSettings, mask_url
 
@@ -26,10 +27,18 @@ class Mounted:
         self._layers = layers
         self.hurry = layers.drainer.hurry
         self.ending = layers.drainer.door.shut
+        self._watcher = Watcher(
+            layers.in_flight,
+            layers.statistics.underway,
+            layers.statistics.programs,
+            layers.tree,
+            layers.handles,
+        )
         self.answers: dict[str, Answer] = {
             "stats": self._statistics,
             "health": self._health,
             "info": self._info,
+            "inflight": self._in_flight,
         }
 
     def report(self, path: Sequence[str] = ()) -> Report:
@@ -65,6 +74,9 @@ class Mounted:
             return None
         files, left_bytes = self._layers.drainer.left()
         return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
+
+    async def _in_flight(self, details: Mapping[str, Any]) -> Report:
+        return self._watcher.report()
 
     async def _info(self, details: Mapping[str, Any]) -> Report:
         node = self._layers.tree.node(Inode(int(details["inode"])))

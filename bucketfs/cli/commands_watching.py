@@ -67,3 +67,26 @@ def info(
     from bucketfs.cli.information import show_info
 
     raise typer.Exit(show_info(paths, is_json=as_json))
+
+
+@app.command()
+def inflight(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show what programs wait for at MOUNTPOINT now, and which calls of the store that waits for.
+
+    This is the command for "why does it hang": the oldest request comes first, with the program,
+    and the numbers of the calls that it waits for; each call with its key, how long it takes, which
+    attempt it is and when the next one begins. It answers from memory, also while the server is
+    away. Names in parentheses are the mount's own work.
+
+    \b
+    Without a terminal a line each, tabs between:
+      kernel  request path seconds program pid numbers-of-calls
+      store   call key seconds program pid attempt seconds-to-the-next number
+    """
+    from bucketfs.cli.inflight import show_in_flight
+
+    raise typer.Exit(show_in_flight(mountpoint, is_json=as_json))

@@ -15,11 +15,11 @@ from typing import Any
 
 import typer
 
+from bucketfs.cli.asking import asked, client_of
 from bucketfs.cli.mountpoints import mounted_at
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.cli.progress import counted, printable
-from bucketfs.control import ControlClient, Report, cache_folder_of
-from bucketfs.errors import ConfigurationError
+from bucketfs.control import ControlClient, Report
 
 PROGRAMS_SHOWN = 15
 """Programs in the table of a terminal; everything else shows all that are told apart."""
@@ -51,7 +51,7 @@ def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> 
     """
     place = mounted_at(mountpoint)
     if interval_s is None:
-        report = _asked(place)
+        report = asked(place, ControlClient.statistics)
         if is_json:
             typer.echo(json.dumps(report, indent=2))
         elif sys.stdout.isatty():
@@ -68,25 +68,13 @@ def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> 
     return 0
 
 
-def _asked(place: Path) -> Report:
-    try:
-        return ControlClient(place).statistics()
-    except TimeoutError as exc:
-        raise ConfigurationError(f"the mount process of {place} does not answer") from exc
-    except OSError as exc:
-        raise ConfigurationError(
-            f"the mount process of {place} is gone, and what it had counted with it; what it had "
-            f"not saved is in {cache_folder_of(place) or 'its cache folder'}"
-        ) from exc
-
-
 def _each(place: Path, interval_s: float) -> Iterator[Report]:
-    """Yield reports, the first at once, until the mount ends. Raises: as `_asked`, at first."""
-    yield _asked(place)
+    """Yield reports, the first at once, until the mount ends. Raises: as `asked`, at first."""
+    yield asked(place, ControlClient.statistics)
     while True:
         time.sleep(interval_s)
         try:
-            report = ControlClient(place).statistics()
+            report = client_of(place).statistics()
         except OSError:
             return
         yield report

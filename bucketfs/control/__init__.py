@@ -9,6 +9,7 @@ with one or more objects.
              "has_histograms": latencies with their histograms
     health   one report with uptime_s, failed_files, errors, budgets
     info     what is known of the file "inode", one object
+    inflight "kernel": what the kernel waits for now; "store": the calls of the store under way
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
     warmup   brings what is at and below each of "paths" to the disk cache: reports of how far it

@@ -16,6 +16,7 @@ from bucketfs.counting.crawlers import Crawlers, Mode
 from bucketfs.counting.meter import Meter
 from bucketfs.counting.prices import BUILT_IN, Prices, bill
 from bucketfs.counting.programs import Programs
+from bucketfs.counting.underway import Underway
 
 FORMAT = 1
 
@@ -39,6 +40,7 @@ class Statistics:
     ) -> None:
         self.programs = Programs()
         self.meter = Meter(self.programs)
+        self.underway = Underway()
         self.crawlers: Crawlers | None = None
         if crawlers != "allow":
             self.crawlers = Crawlers(self.programs, crawlers, crawler_names)
