@@ -90,3 +90,45 @@ def inflight(
     from bucketfs.cli.inflight import show_in_flight
 
     raise typer.Exit(show_in_flight(mountpoint, is_json=as_json))
+
+
+@app.command()
+def top(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", min=0.1, help="Seconds between two screens.")
+    ] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one screen and end.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show live what MOUNTPOINT does: rates, latencies, hits, budgets, uploads, and for whom.
+
+    Everything is of the last interval; names in parentheses are the mount's own work. q or Ctrl-C
+    leaves. It fits on a terminal of 80 columns and 24 lines.
+    """
+    from bucketfs.cli.top import show_top
+
+    raise typer.Exit(show_top(mountpoint, interval_s=interval, is_once=once))
+
+
+@app.command()
+def profile(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
+    seconds: Annotated[
+        float, typer.Option("--seconds", "-s", min=0.1, help="For how long (default: 10).")
+    ] = 10.0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show where the time goes at MOUNTPOINT for some seconds, operation by operation.
+
+    Requests of the kernel and requests to the store, each with how many there were, the time of all
+    together, mean, median, p99 and maximum; what took most time comes first. Operations that run at
+    once may take more time than there is. Ctrl-C ends it earlier.
+
+    Without a terminal a line each, tabs between: kernel or requests, operation, count, then
+    seconds: total, mean, p50, p99, max.
+    """
+    from bucketfs.cli.profiling import show_profile
+
+    raise typer.Exit(show_profile(mountpoint, seconds=seconds, is_json=as_json))

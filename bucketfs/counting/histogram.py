@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -48,6 +48,16 @@ class Histogram:
             last = max((n for n, count in enumerate(found._counts) if count), default=None)
             bound_s = 0.0 if last is None else (*BOUNDS_S, after["max"])[last]
             found.longest_s = min(after["max"], bound_s)
+        return found
+
+    @classmethod
+    def sum(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """Return all of them as one."""
+        found = cls()
+        for each in histograms:
+            found._counts = [a + b for a, b in zip(found._counts, each._counts, strict=True)]
+            found.total_s += each.total_s
+            found.longest_s = max(found.longest_s, each.longest_s)
         return found
 
     def details(self) -> dict[str, Any]:

@@ -148,14 +148,16 @@ class InFlight(Cause):
         "subject",
     )
 
-    def __init__(self, operation: str, subject: object, pid: int) -> None:
+    def __init__(
+        self, operation: str, subject: object, pid: int, name: bytes | None = None
+    ) -> None:
         # As Cause does it, without the call: this happens for every request.
         self.pid = pid
         self.program = None
         self.has_waited = False
         self.operation = operation
         self.subject = subject
-        self.name: bytes | None = None
+        self.name = name
         self.scope: trio.CancelScope | None = None
         self.since_s = time.monotonic()
         self.is_reported = False
@@ -256,9 +258,7 @@ def request(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def guarded(self: HasInFlight, *args: Any) -> Any:
         pid = self.pid_of(args[0]) if context is None else args[context].pid
-        flight = InFlight(operation, args[0], pid)
-        if has_name:
-            flight.name = args[1]
+        flight = InFlight(operation, args[0], pid, args[1] if has_name else None)
         self.in_flight.add(flight)
         try:
             if not is_bound:
