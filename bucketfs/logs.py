@@ -1,19 +1,24 @@
 """Logging set-up (leaf): where a mount's log goes, and that no secret gets into it.
 
 In the foreground it goes to standard error; a daemon writes to `log_file`, else to syslog, else to
-a file in the user's log folder. Every text that leaves passes `SecretMask`.
+a file in the user's log folder. Every text that leaves passes `SecretMask`. The last lines are in
+memory as well, so that they can be asked for wherever the log goes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import logging.handlers
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 import platformdirs
 
@@ -24,8 +29,13 @@ SECRET_VARIABLES = (
     *("COS_SECRET_KEY", "COS_TOKEN", "TENCENTCLOUD_SECRET_KEY", "TENCENTCLOUD_SESSION_TOKEN"),
     *("TENCENTCLOUD_TOKEN", "QINIU_SECRET_KEY", "LIBCLOUD_SECRET"),
 )
-_LOG_FILE_BYTES = 10 << 20
-_LOG_FILES_KEPT = 3
+FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+LOG_FILE_BYTES = 10 << 20
+LOG_FILES_KEPT = 3
+RECENT_LINES = 500
+"""So many lines are kept in memory, some 100 KB."""
+_TIMED = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _HIDDEN = "***"
 _PATTERNS = (
     re.compile(r"(?i)(\bsignature[=:]\s*)[0-9A-Za-z%+/=]+"),
@@ -70,26 +80,153 @@ class MaskingFormatter(logging.Formatter):
         return self._mask.hide(super().format(record))
 
 
+class JsonFormatter(logging.Formatter):
+    """Makes each record one line of JSON, of which the secrets are hidden.
+
+    It has time (ISO 8601, UTC), level, logger, mount and message; request_id where the record is
+    about an error of the store that has one, and exception where there is a traceback.
+    """
+
+    def __init__(self, mount: str, mask: SecretMask) -> None:
+        super().__init__()
+        self._mount = mount
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        found = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "mount": self._mount,
+            "request_id": _request_id_of(record),
+            "message": self._mask.hide(record.getMessage()),
+        }
+        if record.exc_info:
+            found["exception"] = self._mask.hide(self.formatException(record.exc_info))
+        return json.dumps({name: value for name, value in found.items() if value is not None})
+
+
+def _request_id_of(record: logging.LogRecord) -> str | None:
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    caught = record.exc_info[1] if record.exc_info else None
+    found = (getattr(each, "request_id", None) for each in (*arguments, caught))
+    return next((text for text in found if isinstance(text, str)), None)
+
+
+class LogFile(logging.handlers.RotatingFileHandler):
+    """A file that is renamed when it is large, and opened anew when others have renamed it.
+
+    So logrotate(8) needs no signal, and of two mounts that share a file each goes on in the new one
+    when the other has renamed it. A full disk loses lines, never the mount.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to the file that has the name now."""
+        try:
+            if self.stream is not None and not _has_name(self.stream, self.baseFilename):
+                self.stream.close()
+                self.stream = self._open()
+        except OSError:
+            self.handleError(record)
+            return
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Let the line be lost: a daemon has nobody to tell."""
+
+
+def _has_name(stream: IO[str], path: str) -> bool:
+    try:
+        named, opened = os.stat(path), os.fstat(stream.fileno())
+    except FileNotFoundError:
+        return False
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+class Recent(logging.Handler):
+    """The last lines of the log, whoever else gets them, and how many warnings there were."""
+
+    def __init__(self, formatter: logging.Formatter, destination: dict[str, str | None]) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.destination = destination
+        self.seen = 0
+        """Lines so far: the number of the last one."""
+        self.warnings = 0
+        self.errors = 0
+        self._lines: deque[str] = deque(maxlen=RECENT_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self._lines.append(self.format(record))
+        self.seen += 1
+        self.warnings += record.levelno == logging.WARNING
+        self.errors += record.levelno >= logging.ERROR
+
+    def after(self, number: int) -> list[str]:
+        """Return the lines after the one of that number, as far as they are kept."""
+        self.acquire()
+        try:
+            lines = list(self._lines)
+        finally:
+            self.release()
+        return lines[max(0, len(lines) - max(0, self.seen - number)) :]
+
+
+def state(after: int = 0) -> dict[str, Any]:
+    """Return where the log goes, its level, and its last lines after line `after`."""
+    logger = logging.getLogger(LOGGER_NAME)
+    found: dict[str, Any] = {"level": logging.getLevelName(logger.level).lower()}
+    for handler in logger.handlers:
+        if isinstance(handler, Recent):
+            found.update(handler.destination)
+            found.update(warnings=handler.warnings, errors=handler.errors, seen=handler.seen)
+            found["lines"] = handler.after(after)
+    return found
+
+
+def set_level(level: str) -> None:
+    """Log from that level on. Raises: ValueError (it is none of `LEVELS`)."""
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is no level: it is one of {', '.join(LEVELS)}")
+    logger = logging.getLogger(LOGGER_NAME)
+    logger.setLevel(level.upper())
+    logger.log(logging.INFO, "the log is of level %s from now on", level)
+
+
 def configure(
     *,
     is_foreground: bool,
     is_debug: bool = False,
     log_file: Path | None = None,
     name: str = "mount",
+    log_format: str = "text",
 ) -> None:
     """Send what the logger `bucketfs` says to where this process's log goes.
 
-    `name` tells mounts apart where several share a log folder. Replaces an earlier set-up.
-    Raises: OSError where `log_file` cannot be written.
+    `name` tells mounts apart where several share a log folder; `log_format` is one of `FORMATS`.
+    Replaces an earlier set-up. Raises: OSError where `log_file` cannot be written.
     """
     mask = SecretMask(os.environ.get(variable, "") for variable in SECRET_VARIABLES)
     handler, layout = _destination(is_foreground, log_file, name)
-    handler.setFormatter(MaskingFormatter(layout, mask))
+    recent = Recent(MaskingFormatter(_TIMED, mask), _described(handler))
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter(name, mask))
+    else:
+        handler.setFormatter(MaskingFormatter(layout, mask))
     logger = logging.getLogger(LOGGER_NAME)
     for former in list(logger.handlers):
         logger.removeHandler(former)
         former.close()
     logger.addHandler(handler)
+    logger.addHandler(recent)
     logger.setLevel(logging.DEBUG if is_debug else logging.INFO)
     logger.propagate = False
 
@@ -103,9 +240,8 @@ def default_log_file(name: str) -> Path:
 def _destination(
     is_foreground: bool, log_file: Path | None, name: str
 ) -> tuple[logging.Handler, str]:
-    timed = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if log_file is None and is_foreground:
-        return logging.StreamHandler(sys.stderr), timed
+        return logging.StreamHandler(sys.stderr), _TIMED
     if log_file is None and SYSLOG_SOCKET.exists():
         try:
             syslog = logging.handlers.SysLogHandler(os.fspath(SYSLOG_SOCKET), "daemon")
@@ -117,7 +253,12 @@ def _destination(
             return syslog, "%(levelname)s %(name)s: %(message)s"
     target = log_file or default_log_file(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    file_handler = logging.handlers.RotatingFileHandler(
-        target, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
-    )
-    return file_handler, timed
+    return LogFile(target), _TIMED
+
+
+def _described(handler: logging.Handler) -> dict[str, str | None]:
+    """Return where a handler writes: `kind` file, syslog or stderr, and the file's `path`."""
+    if isinstance(handler, LogFile):
+        return {"kind": "file", "path": handler.baseFilename}
+    is_syslog = isinstance(handler, logging.handlers.SysLogHandler)
+    return {"kind": "syslog" if is_syslog else "stderr", "path": None}

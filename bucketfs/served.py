@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bucketfs import __version__
+from bucketfs import __version__, logs
 from bucketfs.control import Answer, Report
 from bucketfs.counting import causes
+from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.warming import WarmUp
 from bucketfs.fuse.watching import Watcher
 from bucketfs.namespace.nodes import Inode
@@ -39,6 +40,7 @@ class Mounted:
             "health": self._health,
             "info": self._info,
             "inflight": self._in_flight,
+            "log": self._log,
         }
 
     def report(self, path: Sequence[str] = ()) -> Report:
@@ -77,6 +79,16 @@ class Mounted:
 
     async def _in_flight(self, details: Mapping[str, Any]) -> Report:
         return self._watcher.report()
+
+    async def _log(self, details: Mapping[str, Any]) -> Report:
+        """Tell of the log, after its level was changed where that was asked for."""
+        level = details.get("level")
+        if level is not None:
+            try:
+                logs.set_level(str(level))
+            except ValueError as exc:
+                raise ConfigurationError(str(exc)) from exc
+        return logs.state(int(details.get("after", 0)))
 
     async def _info(self, details: Mapping[str, Any]) -> Report:
         node = self._layers.tree.node(Inode(int(details["inode"])))

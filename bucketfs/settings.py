@@ -50,6 +50,7 @@ PAYLOADS = ("auto", "signed", "unsigned")
 APPENDS = ("auto", "always", "never")
 CONFLICTS = ("fail", "copy", "overwrite")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
+LOG_FORMATS = ("text", "json")
 CRAWLERS = ("refuse", "cached", "allow")
 
 
@@ -69,6 +70,7 @@ class MountSettings:
     is_read_only: bool = False
     is_debug: bool = False
     log_file: Path | None = None
+    log_format: str = "text"
     endpoint: str | None = None
     region: str | None = None
     scheme: str | None = None
@@ -113,6 +115,7 @@ class MountSettings:
         _check_choice("conflict", self.conflict, CONFLICTS)
         _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
         _check_choice("crawlers", self.crawlers, CRAWLERS)
+        _check_choice("log_format", self.log_format, LOG_FORMATS)
         _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")
         _check_range("disk", self.disk_bytes, 64 * MIB, None, "64M")
         if self.read_cache_bytes:

@@ -132,3 +132,31 @@ def profile(
     from bucketfs.cli.profiling import show_profile
 
     raise typer.Exit(show_profile(mountpoint, seconds=seconds, is_json=as_json))
+
+
+@app.command()
+def log(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", parser=untouched)],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="So many of the last lines (default: 50).")
+    ] = 50,
+    level: Annotated[
+        str | None,
+        typer.Option("--level", metavar="LEVEL", help="Log from debug, info, warning or error on."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Show where MOUNTPOINT logs, and the last lines of it.
+
+    Where that is a file, it is read and followed, also when it is renamed because it is large; of
+    a dead mount as well. Else the mount process is asked, which keeps its last 500 lines.
+
+    With --level the level is changed at once, without a new mount; it is as before after the next
+    one. Secrets and signatures are in no log.
+    """
+    from bucketfs.cli.following import show_log
+
+    raise typer.Exit(show_log(mountpoint, lines=lines, is_followed=follow, level=level))

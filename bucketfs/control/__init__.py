@@ -10,6 +10,7 @@ with one or more objects.
     health   one report with uptime_s, failed_files, errors, budgets
     info     what is known of the file "inode", one object
     inflight "kernel": what the kernel waits for now; "store": the calls of the store under way
+    log      where the log goes, and its lines after number "after"; "level": log from that on
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
     warmup   brings what is at and below each of "paths" to the disk cache: reports of how far it
@@ -23,7 +24,13 @@ Reports have "dirty_files" and "dirty_bytes"; "failed" are objects with path, re
 """
 
 from bucketfs.control.client import ControlClient
-from bucketfs.control.places import cache_folder_of, find_socket, runtime_folder, socket_path
+from bucketfs.control.places import (
+    cache_folder_of,
+    find_socket,
+    log_file_of,
+    runtime_folder,
+    socket_path,
+)
 from bucketfs.control.reports import Report
 from bucketfs.control.server import Answer, ControlServer, Served
 
@@ -35,6 +42,7 @@ __all__ = [
     "Served",
     "cache_folder_of",
     "find_socket",
+    "log_file_of",
     "runtime_folder",
     "socket_path",
 ]

@@ -71,9 +71,17 @@ def cache_folder_of(mountpoint: Path) -> Path | None:
 
     A mount that ended with everything in the bucket leaves no trace.
     """
+    return _noted(mountpoint, "cache_folder")
+
+
+def log_file_of(mountpoint: Path) -> Path | None:
+    """Return the file that a mount that is, or died, at `mountpoint` logs to; None: not known."""
+    return _noted(mountpoint, "log")
+
+
+def _noted(mountpoint: Path, name: str) -> Path | None:
     try:
-        note = json.loads(note_path(mountpoint).read_text("utf-8"))
-        return Path(note["cache_folder"])
+        return Path(json.loads(note_path(mountpoint).read_text("utf-8"))[name])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:

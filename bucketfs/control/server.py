@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import trio
 
+from bucketfs import logs
 from bucketfs.control.places import note_path, socket_path
 from bucketfs.control.reports import Report
 from bucketfs.errors import BucketfsError
@@ -100,7 +101,11 @@ class ControlServer:
         await listener.bind(os.fspath(self._path))
         self._path.chmod(0o600)
         listener.listen(16)
-        note = {"cache_folder": os.fspath(self._cache_folder), "pid": os.getpid()}
+        note = {
+            "cache_folder": os.fspath(self._cache_folder),
+            "pid": os.getpid(),
+            "log": logs.state().get("path"),
+        }
         self._note.write_text(json.dumps(note), "utf-8")
         try:
             task_status.started()
