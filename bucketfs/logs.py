@@ -68,6 +68,11 @@ class SecretMask:
         return text
 
 
+def environment_mask() -> SecretMask:
+    """Return what hides the secrets that the environment holds now."""
+    return SecretMask(os.environ.get(variable, "") for variable in SECRET_VARIABLES)
+
+
 class MaskingFormatter(logging.Formatter):
     """Formats a record with its traceback, then hides the secrets in all of it."""
 
@@ -214,7 +219,7 @@ def configure(
     `name` tells mounts apart where several share a log folder; `log_format` is one of `FORMATS`.
     Replaces an earlier set-up. Raises: OSError where `log_file` cannot be written.
     """
-    mask = SecretMask(os.environ.get(variable, "") for variable in SECRET_VARIABLES)
+    mask = environment_mask()
     handler, layout = _destination(is_foreground, log_file, name)
     recent = Recent(MaskingFormatter(_TIMED, mask), _described(handler))
     if log_format == "json":

@@ -41,6 +41,7 @@ class Mounted:
             "info": self._info,
             "inflight": self._in_flight,
             "log": self._log,
+            "settings": self._shown_settings,
         }
 
     def report(self, path: Sequence[str] = ()) -> Report:
@@ -79,6 +80,11 @@ class Mounted:
 
     async def _in_flight(self, details: Mapping[str, Any]) -> Report:
         return self._watcher.report()
+
+    async def _shown_settings(self, details: Mapping[str, Any]) -> Report:
+        """Tell all settings; secrets are none of them, but a URL may hold what looks like one."""
+        mask = logs.environment_mask()
+        return {name: mask.hide(str(value)) for name, value in asdict(self._settings).items()}
 
     async def _log(self, details: Mapping[str, Any]) -> Report:
         """Tell of the log, after its level was changed where that was asked for."""
@@ -122,6 +128,7 @@ def health(settings: MountSettings, layers: Layers) -> Report:
         "failed_files": layers.pending.failed(),
         "errors": {"store_failures": counted.meter.failures},
         "budgets": budgets(settings, layers),
+        "clock_skew_s": counted.meter.clock_skew_s(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Commands that show how mounts are and what they do: status."""
+"""Commands that show how mounts are, what they do, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, app, untouched
+from bucketfs.cli.app import Debug, Options, app, untouched
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -160,3 +160,29 @@ def log(
     from bucketfs.cli.following import show_log
 
     raise typer.Exit(show_log(mountpoint, lines=lines, is_followed=follow, level=level))
+
+
+@app.command()
+def doctor(
+    place: Annotated[str, typer.Argument(metavar="MOUNTPOINT|URL")],
+    options: Options = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Write all that a bug report needs there."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what is wrong with a mount, or would be with one of URL, and how to fix it.
+
+    Checks the machine (fusermount3, /dev/fuse, user_allow_other, versions, kernel, limits, disk,
+    clock); of a mount what waits, what failed and what it logged; of a URL the credentials and
+    what they may do, by one small object as `probe` writes it. A line each: ok, warn or fail. The
+    exit status is 1 if one failed.
+
+    --output FILE makes a tar.gz of the checks, versions, settings, statistics, requests under way,
+    unsaved files and the last 500 lines of the log. Secrets are left out; names of files are not.
+    """
+    from bucketfs.cli.doctor import examine
+
+    raise typer.Exit(examine(place, options or [], output=output, is_json=as_json))

@@ -53,7 +53,7 @@ def _lines_of(
             yield from _told(place, state["seen"])
         return
     try:
-        yield from _last(file, lines)
+        yield from last_lines(file, lines)
     except OSError as exc:
         raise ConfigurationError(f"{file} cannot be read: {exc.strerror}") from exc
     if is_followed:
@@ -88,7 +88,8 @@ def printable_line(line: str) -> str:
     return "\t".join(printable(part) for part in line.split("\t"))
 
 
-def _last(file: Path, lines: int) -> list[str]:
+def last_lines(file: Path, lines: int) -> list[str]:
+    """Return the last lines of a file. Raises: OSError."""
     with file.open(encoding="utf-8", errors="replace") as text:
         return [line.rstrip("\n") for line in deque(text, maxlen=lines)]
 

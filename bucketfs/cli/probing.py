@@ -41,7 +41,7 @@ def probe_bucket(url: str, options: Sequence[str], *, is_json: bool, is_debug: b
     else:
         # Every failure is told below, once.
         logging.getLogger(logs.LOGGER_NAME).addHandler(logging.NullHandler())
-    findings = _found(settings)
+    findings = found(settings)
     missing = findings.missing(is_read_only=settings.is_read_only)
     if is_json:
         typer.echo(json.dumps(_as_document(url, findings), indent=2))
@@ -52,7 +52,8 @@ def probe_bucket(url: str, options: Sequence[str], *, is_json: bool, is_debug: b
     return 1 if missing or findings.left_key else 0
 
 
-def _found(settings: MountSettings) -> Findings:
+def found(settings: MountSettings) -> Findings:
+    """Return what a probe of the bucket finds. Raises: ConfigurationError in one line."""
     from bucketfs.cli.mounting import cause_of, describe_error
     from bucketfs.mount import store_options
     from bucketfs.storage.opening import open_store

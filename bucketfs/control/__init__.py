@@ -11,6 +11,7 @@ with one or more objects.
     info     what is known of the file "inode", one object
     inflight "kernel": what the kernel waits for now; "store": the calls of the store under way
     log      where the log goes, and its lines after number "after"; "level": log from that on
+    settings what the mount was asked for, by name, as text without secrets
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
     warmup   brings what is at and below each of "paths" to the disk cache: reports of how far it

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 from bucketfs.counting import causes
@@ -142,7 +143,20 @@ class Meter:
         self._most_programs = most_programs
         self._lock = threading.Lock()
         self._operations: dict[str, _OperationSum] = {}
+        self._date: tuple[str, float] | None = None
         self._by_program: dict[Program, _ProgramSum] = {}
+
+    def note_date(self, date: str | None) -> None:
+        """Note what a server said of the time, just now (the Date of its answer)."""
+        if date is not None:
+            self._date = (date, time.time())
+
+    def clock_skew_s(self) -> float | None:
+        """Return how far the server's clock is before ours, within some seconds; None: unknown."""
+        if self._date is None:
+            return None
+        parsed = parsedate_tz(self._date[0])
+        return None if parsed is None else mktime_tz(parsed) - self._date[1]
 
     def begin(self, operation: str) -> Asked:
         """Begin to count a request for the cause of what goes on now; `end` must follow."""

@@ -119,6 +119,7 @@ class HttpClient:
             if not is_kept:
                 connection.close()
             pool._put_conn(connection)
+        self._meter.note_date(response.headers.get("date"))
         if _log.isEnabledFor(logging.DEBUG):
             took_ms = (time.monotonic() - asked.began_s) * 1000
             _log.debug(
