@@ -239,6 +239,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "log_format", "log_format", f"a line of the log: {_one_of(LOG_FORMATS)}", parse_text, "HOW"
     ),
+    Option(
+        "metrics", "metrics", "tell metrics to collectors on 127.0.0.1:PORT", parse_text, "ADDRESS"
+    ),
     Option("debug", "is_debug", "log every request"),
     Option("ro", "is_read_only", "read-only", cancels="rw"),
     Option("rw", "is_read_only", "writable (default)", flag_value=False, cancels="ro"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bucketfs import __version__, logs
 from bucketfs.control import Answer, Report
 from bucketfs.counting import causes
+from bucketfs.counting.openmetrics import exposition
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.warming import WarmUp
 from bucketfs.fuse.watching import Watcher
@@ -80,6 +81,11 @@ class Mounted:
 
     async def _in_flight(self, details: Mapping[str, Any]) -> Report:
         return self._watcher.report()
+
+    def metrics(self) -> str:
+        """Return what is counted as OpenMetrics text."""
+        counted = statistics(self._settings, self._layers, has_histograms=True)
+        return exposition(counted, health(self._settings, self._layers))
 
     async def _shown_settings(self, details: Mapping[str, Any]) -> Report:
         """Tell all settings; secrets are none of them, but a URL may hold what looks like one."""

@@ -71,6 +71,7 @@ class MountSettings:
     is_debug: bool = False
     log_file: Path | None = None
     log_format: str = "text"
+    metrics: str | None = None
     endpoint: str | None = None
     region: str | None = None
     scheme: str | None = None
