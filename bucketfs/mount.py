@@ -18,11 +18,9 @@ from typing import cast
 import trio
 
 from bucketfs.control import ControlServer
-from bucketfs.control.metrics import parse_address, serve_metrics
 from bucketfs.counting import causes
 from bucketfs.counting.crawlers import Mode
 from bucketfs.counting.meter import Meter
-from bucketfs.counting.openmetrics import CONTENT_TYPE
 from bucketfs.counting.prices import read_prices
 from bucketfs.counting.statistics import Statistics
 from bucketfs.errors import ConfigurationError
@@ -147,7 +145,7 @@ async def _mount(
     nursery: trio.Nursery,
 ) -> int:
     await check_mountpoint(settings.mountpoint)
-    _check_places(settings)
+    _check_no_loop(settings)
     statistics = await trio.to_thread.run_sync(_new_statistics, settings)
     store = await _open_bucket(settings, statistics)
     pages = journal = remembered = None
@@ -313,9 +311,7 @@ async def _serve(
     mounted, drainer, status = Mounted(settings, layers), layers.drainer, 0
     control = ControlServer(settings.mountpoint, mounted, settings.cache_folder)
     async with trio.open_nursery() as side:
-        await side.start(control.serve)
-        if settings.metrics is not None:
-            await side.start(serve_metrics, settings.metrics, CONTENT_TYPE, mounted.metrics)
+        await mounted.start(side, control)
         session.mount()
         try:
             layers.start(side)
@@ -375,13 +371,8 @@ def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreO
     )
 
 
-def _check_places(settings: MountSettings) -> None:
-    """Refuse folders below the mount point: this process would wait for itself.
-
-    And metrics for other machines. Raises: ConfigurationError.
-    """
-    if settings.metrics is not None:
-        parse_address(settings.metrics)
+def _check_no_loop(settings: MountSettings) -> None:
+    """Refuse folders below the mount point: this process would wait for itself."""
     mountpoint = settings.mountpoint
     if settings.cache_folder.is_relative_to(mountpoint):
         raise ConfigurationError(

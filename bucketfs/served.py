@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from bucketfs import __version__, logs
-from bucketfs.control import Answer, Report
+from bucketfs.control import Answer, ControlServer, Report
+from bucketfs.control.metrics import serve_metrics
 from bucketfs.counting import causes
-from bucketfs.counting.openmetrics import exposition
+from bucketfs.counting.openmetrics import CONTENT_TYPE, exposition
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.warming import WarmUp
 from bucketfs.fuse.watching import Watcher
@@ -81,6 +84,15 @@ class Mounted:
 
     async def _in_flight(self, details: Mapping[str, Any]) -> Report:
         return self._watcher.report()
+
+    async def start(self, nursery: trio.Nursery, control: ControlServer) -> None:
+        """Begin to answer: commands, and collectors of metrics if there are to be any.
+
+        Raises: ConfigurationError (the address of the metrics).
+        """
+        await nursery.start(control.serve)
+        if self._settings.metrics is not None:
+            await nursery.start(serve_metrics, self._settings.metrics, CONTENT_TYPE, self.metrics)
 
     def metrics(self) -> str:
         """Return what is counted as OpenMetrics text."""

@@ -186,3 +186,40 @@ def doctor(
     from bucketfs.cli.doctor import examine
 
     raise typer.Exit(examine(place, options or [], output=output, is_json=as_json))
+
+
+@app.command()
+def bench(
+    folder: Annotated[Path, typer.Argument(metavar="PATH")],
+    size: Annotated[
+        str, typer.Option("--size", metavar="SIZE", help="Of the large file (default: 64M).")
+    ] = "64M",
+    files: Annotated[
+        int, typer.Option("--files", metavar="N", min=1, max=100_000, help="Default: 200.")
+    ] = 200,
+    as_json: AsJson = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="FILE", help="Compare with a run that --json saved."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure how fast the directory PATH is: one large file, many small ones, and their names.
+
+    Writes and reads a file of SIZE, then writes, reads, lists, renames and removes N files of
+    4 KiB, one after the other, as one program does it. A write counts until it is in the bucket
+    (with -o writeback: on this machine). What it made is removed, also when it is interrupted; it
+    refuses to begin where the disk would be filled. On a bucket that costs, it costs.
+
+    Without a terminal a line each, tabs between: what, seconds, rate, its unit; with --compare:
+    what, rate then, rate now, how many times as fast.
+    """
+    from bucketfs.cli.benching import show_bench
+    from bucketfs.options import parse_size
+
+    try:
+        size_bytes = parse_size(size)
+    except ValueError as exc:
+        raise typer.BadParameter(f"--size {size}: it must be {exc}") from exc
+    options = {"size": size_bytes, "files": files}
+    raise typer.Exit(show_bench(folder, **options, is_json=as_json, compared=compare))
