@@ -208,19 +208,21 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def bench_table(document: dict[str, Any]) -> Any:
-    """Return the table that a terminal shows."""
+    """Return what a terminal shows."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     where = document["url"] or document["folder"]
     sizes = f"{size_words(document['size'])}, {document['files']} files of 4 KiB"
-    title = f"{printable(where)}: {sizes}"
-    table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    title = Text(f"{printable(where)}: {sizes}")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("what")
     table.add_column("seconds", justify="right")
     table.add_column("rate", justify="right")
     for row in document["results"]:
         table.add_row(row["name"], f"{row['seconds']:.2f}", rate_words(row["rate"], row["unit"]))
-    return table
+    return Group(title, table)
 
 
 def comparison(former: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str, float]]:

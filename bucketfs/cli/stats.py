@@ -121,7 +121,11 @@ def _say(line: str) -> None:
 def _show_tables(report: Report) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    print_tables(Console(highlight=False), report)
+
+
+def print_tables(console: Any, report: Report) -> None:
+    """Print what a terminal shows of a report."""
     age = age_words(report["uptime_s"])
     where = f"{report['url']} on {report['mountpoint']}, mounted {age} ago"
     console.print(where, markup=False)

@@ -123,7 +123,7 @@ def status_table(states: Sequence[State]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_edge=False, pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for title in ("mount point", "bucket", "health"):
         table.add_column(title, overflow="fold")
     for title in ("pid", "up", "unsaved", "failed", "memory"):
@@ -141,14 +141,14 @@ def _figures(state: State) -> list[str]:
     if state["health"] != ANSWERS:
         return ["", "", "", "", ""]
     memory = state["budgets"]["memory_bytes"]
-    unsaved = f"{state['dirty_files']} ({size_words(state['dirty_bytes'])})"
+    unsaved = f"{state['dirty_files']}, {size_words(state['dirty_bytes'])}"
     failed = state["failed_files"] + state["errors"]["store_failures"]
     return [
         str(state["pid"]),
         age_words(state["uptime_s"]),
         unsaved if state["dirty_files"] else "-",
         str(failed) if failed else "-",
-        f"{size_words(memory['used'])} of {size_words(memory['limit'])}",
+        f"{100 * memory['used'] / memory['limit']:.0f} %",
     ]
 
 
