@@ -74,8 +74,7 @@ def state_of(entry: MountEntry) -> State:
     try:
         state["health"] = ANSWERS
         client = ControlClient(place, find_socket(place, entry.owner_uid))
-        state.update(client.ask("health"))
-        return state
+        return {**client.ask("health"), **state}  # what the kernel says is not to be overruled
     except (TimeoutError, ConfigurationError, ValueError, KeyError, TypeError) as exc:
         state["health"], state["reason"] = SILENT, str(exc) or type(exc).__name__
     except OSError as exc:

@@ -14,6 +14,8 @@ from bucketfs.errors import ConfigurationError
 
 ANSWER_TIMEOUT_S = 30.0
 """A live mount sends a report far more often than this, whatever it is waiting for."""
+_LONGEST_ANSWER_BYTES = 64 << 20
+"""Root asks the mounts of other users as well, who may answer whatever they like."""
 QUICK_TIMEOUT_S = 5.0
 """For questions that need no request: a process that is alive answers them from memory."""
 
@@ -109,7 +111,7 @@ class ControlClient:
 def _read_reports(connection: socket.socket) -> Iterator[Report]:
     """Yield what the server says until it closes the connection."""
     with connection, connection.makefile("rb") as lines:
-        for line in lines:
+        while line := lines.readline(_LONGEST_ANSWER_BYTES):
             report = json.loads(line)
             if "error" in report:
                 raise ConfigurationError(f"the mount process answers: {report['error']}")

@@ -76,5 +76,6 @@ def about(calls: Iterable[StoreCall], cause: Cause, key: str | None) -> list[Sto
     """Return the calls that something waits for: its own, and those of others for its key.
 
     Many may wait for one call (a listing, a read ahead), which has the cause of the first of them.
+    The key of the root is "".
     """
-    return [call for call in calls if call.cause is cause or (key and call.key == key)]
+    return [call for call in calls if call.cause is cause or (key is not None and call.key == key)]
