@@ -21,10 +21,11 @@ from bucketfs.control import ControlServer
 from bucketfs.counting import causes
 from bucketfs.counting.crawlers import Mode
 from bucketfs.counting.meter import Meter
-from bucketfs.counting.prices import Prices, parse_prices
+from bucketfs.counting.prices import read_prices
 from bucketfs.counting.statistics import Statistics
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse.boundary import InFlightTable, unwrapped
+from bucketfs.fuse.describing import Describer
 from bucketfs.fuse.door import Door
 from bucketfs.fuse.draining import Drainer
 from bucketfs.fuse.durability import Durability
@@ -54,6 +55,7 @@ from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
 from bucketfs.storage.location import environment_with
 from bucketfs.storage.opening import StoreOptions, open_store
+from bucketfs.storage.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class Layers:
     remembered: Remembered
     statistics: Statistics
     is_writable: bool
+    describer: Describer
 
     async def restore(self) -> None:
         """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
@@ -196,7 +199,8 @@ def _page_cache(settings: MountSettings, store: ObjectStore, nursery: trio.Nurse
 
 async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
     """Return the bucket, whose requests are counted, and refused to crawlers."""
-    store = await open_store(settings.url, store_options(settings, statistics.meter))
+    store: ObjectStore = await open_store(settings.url, store_options(settings, statistics.meter))
+    store = Watched(store, statistics.underway)
     return store if statistics.crawlers is None else Admitting(store)
 
 
@@ -219,16 +223,15 @@ def build(
     remembered = remembered or Remembered(None)
     statistics = statistics or Statistics(scheme=scheme_of(settings.url))
     keeper, jobs = Keeper(journal), JournalledJobs(journal)
-    later = None
-    if settings.is_write_back:
-        later = WriteBack(most=settings.concurrency, programs=statistics.programs)
+    later = _write_back(settings, statistics)
     tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery, remembered)
     pending, door = Pending(tree), Door()
     durability = Durability(tree, keeper, later, pending)
     handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
     in_flight = InFlightTable(admission=statistics.crawlers)
+    describer = Describer(store, pending, pages.blocks, mask_url(settings.url))
     operations = Operations(
-        tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
+        tree, handles, in_flight, describer, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
     )
     return Layers(
         operations=operations,
@@ -245,7 +248,14 @@ def build(
         jobs=jobs,
         statistics=statistics,
         is_writable=not settings.is_read_only,
+        describer=describer,
     )
+
+
+def _write_back(settings: MountSettings, statistics: Statistics) -> WriteBack | None:
+    if not settings.is_write_back:
+        return None
+    return WriteBack(most=settings.concurrency, programs=statistics.programs)
 
 
 def _names(
@@ -302,7 +312,7 @@ async def _serve(
     mounted, drainer, status = Mounted(settings, layers), layers.drainer, 0
     control = ControlServer(settings.mountpoint, mounted, settings.cache_folder)
     async with trio.open_nursery() as side:
-        await side.start(control.serve)
+        await mounted.start(side, control)
         session.mount()
         try:
             layers.start(side)
@@ -338,22 +348,10 @@ def _new_statistics(settings: MountSettings) -> Statistics:
     return Statistics(
         scheme=scheme_of(settings.url),
         has_endpoint=settings.endpoint is not None,
-        prices=_read_prices(settings.prices_file),
+        prices=read_prices(settings.prices_file),
         crawlers=cast("Mode", settings.crawlers),
         crawler_names=settings.crawler_names,
     )
-
-
-def _read_prices(file: Path | None) -> Prices | None:
-    """Return what a file of prices says. Raises: ConfigurationError."""
-    if file is None:
-        return None
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"prices={file} cannot be read: {reason}") from exc
-    return parse_prices(text, f"prices={file}")
 
 
 def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreOptions:

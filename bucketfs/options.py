@@ -21,6 +21,7 @@ from bucketfs.settings import (
     CONFLICTS,
     CONNECTION_SCHEMES,
     CRAWLERS,
+    LOG_FORMATS,
     PAYLOADS,
     Secrets,
 )
@@ -244,6 +245,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("prices", "prices_file", "TOML file of prices for bucketfs stats", parse_path, "FILE"),
     Option("log_file", "log_file", "log there instead of syslog", parse_path, "PATH"),
+    Option(
+        "log_format", "log_format", f"a line of the log: {_one_of(LOG_FORMATS)}", parse_text, "HOW"
+    ),
+    Option(
+        "metrics", "metrics", "tell metrics to collectors on 127.0.0.1:PORT", parse_text, "ADDRESS"
+    ),
     Option("debug", "is_debug", "log every request"),
     Option("ro", "is_read_only", "read-only", cancels="rw"),
     Option("rw", "is_read_only", "writable (default)", flag_value=False, cancels="ro"),

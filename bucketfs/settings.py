@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -53,6 +53,7 @@ PAYLOADS = ("auto", "signed", "unsigned")
 APPENDS = ("auto", "always", "never")
 CONFLICTS = ("fail", "copy", "overwrite")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
+LOG_FORMATS = ("text", "json")
 CRAWLERS = ("refuse", "cached", "allow")
 
 
@@ -83,6 +84,8 @@ class MountSettings:
     is_read_only: bool = False
     is_debug: bool = False
     log_file: Path | None = None
+    log_format: str = "text"
+    metrics: str | None = None
     endpoint: str | None = None
     region: str | None = None
     scheme: str | None = None
@@ -130,6 +133,7 @@ class MountSettings:
         _check_choice("conflict", self.conflict, CONFLICTS)
         _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
         _check_choice("crawlers", self.crawlers, CRAWLERS)
+        _check_choice("log_format", self.log_format, LOG_FORMATS)
         _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")
         _check_range("disk", self.disk_bytes, 64 * MIB, None, "64M")
         if self.read_cache_bytes:
@@ -172,6 +176,11 @@ class MountSettings:
         if self.traffic_limit_bytes_s is not None:
             least, most = 100 * KIB, 100 * MIB
             _check_range("traffic_limit", self.traffic_limit_bytes_s, least, most, "100K to 100M")
+
+    def shown(self, hide: Callable[[str], str]) -> dict[str, str]:
+        """Return all of them as text for people, but no secrets: what `hide` leaves of the text."""
+        names = [each.name for each in fields(self) if each.name != "secrets"]
+        return {name: hide(mask_url(str(getattr(self, name)))) for name in names}
 
     @property
     def owner_uid(self) -> int:

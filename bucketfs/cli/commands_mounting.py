@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bucketfs.cli import completing
-from bucketfs.cli.app import Debug, Mountpoint, Options, Source, app
+from bucketfs.cli.app import Debug, Mountpoint, Options, Source, app, untouched
 from bucketfs.options import describe
 from bucketfs.settings import SCHEMES
 
@@ -35,7 +35,9 @@ _netdev, nofail, noauto, user, x-systemd.* and so on.
 @app.command(help=_MOUNT_HELP)
 def mount(
     source: Source,
-    mountpoint: Annotated[Path | None, typer.Argument(metavar="MOUNTPOINT")] = None,
+    mountpoint: Annotated[
+        Path | None, typer.Argument(metavar="MOUNTPOINT", parser=untouched)
+    ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option(

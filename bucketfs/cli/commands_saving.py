@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bucketfs.cli import completing
-from bucketfs.cli.app import Debug, Options, app
+from bucketfs.cli.app import Debug, Options, PathOnMount, app, untouched
 
 _RECOVER_HELP = """Show or export the files that a mount left unsaved in CACHE_DIR.
 
@@ -41,7 +41,7 @@ FetchUrl = Annotated[
 
 @app.command()
 def sync(
-    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    path: PathOnMount,
     debug: Debug = False,
 ) -> None:
     """Wait until everything at and below PATH is in the bucket, showing what is left.
@@ -60,7 +60,7 @@ def sync(
 
 @app.command()
 def pending(
-    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR")],
+    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR", parser=untouched)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     debug: Debug = False,
 ) -> None:

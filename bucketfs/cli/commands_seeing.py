@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, Mountpoint, app
+from bucketfs.cli.app import Debug, Mountpoint, PathsOnMounts, app
 
 
 @app.command()
@@ -50,7 +49,7 @@ def stats(
 
 @app.command()
 def warmup(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...")],
+    paths: PathsOnMounts,
     debug: Debug = False,
 ) -> None:
     """Fetch everything at and below each PATH into the disk cache, showing how far it is.

@@ -31,6 +31,11 @@ def sources(incomplete: str) -> list[str]:
     return profile_names(incomplete) + urls
 
 
+def places(incomplete: str) -> list[str]:
+    """Return mount points, profiles, and beginnings of URLs."""
+    return mountpoints(incomplete) + sources(incomplete)
+
+
 def options(incomplete: str) -> list[str]:
     """Return `-o` with its last name completed: `ro,mem` may become `ro,memory=`."""
     from bucketfs.options import TABLE

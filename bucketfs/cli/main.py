@@ -18,6 +18,7 @@ from bucketfs.cli import (
     commands_saving,
     commands_seeing,
     commands_settings,
+    commands_watching,
 )
 from bucketfs.cli.app import app
 from bucketfs.errors import BucketfsError
@@ -28,7 +29,13 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (commands_mounting, commands_saving, commands_seeing, commands_settings)
+COMMANDS = (
+    commands_mounting,
+    commands_saving,
+    commands_seeing,
+    commands_watching,
+    commands_settings,
+)
 """Their commands are those of `app`, in this order, once they are imported."""
 
 # click's own class, whether typer brings its own click or uses the package.

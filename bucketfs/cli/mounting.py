@@ -102,6 +102,7 @@ def serve(settings: MountSettings, ready: Ready) -> int:
             is_debug=settings.is_debug,
             log_file=settings.log_file,
             name=str(settings.mountpoint),
+            log_format=settings.log_format,
         )
     except OSError as exc:
         raise ConfigurationError(f"cannot write the log: {exc}") from exc

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bucketfs import logs
 from bucketfs.cli.profiles import DEFAULTS, SECRET_KEYS, Profile, Table, find, is_url
 from bucketfs.errors import ConfigurationError
 from bucketfs.options import (
@@ -227,6 +228,7 @@ def _stored_keys(table: Table, origin: Origin, name_of: Callable[[str], str] = s
             raise _wrong(origin, name_of(key), "is missing: keys are given together")
     assert access_key is not None
     assert secret_key is not None
+    logs.hide_secrets(secret_key, token, is_lasting=True)
     named = Origin(origin.rank, origin.layer, origin.detail or name_of("access_key"))
     return named, Secrets(access_key, secret_key, token)
 

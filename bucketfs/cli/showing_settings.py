@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from bucketfs import logs
 from bucketfs.cli import profiles
 from bucketfs.cli.profiles import SECRET_KEYS, Profile
 from bucketfs.cli.progress import counted, printable
@@ -67,20 +68,20 @@ def show_settings(source: str | None, options: Sequence[str], *, is_json: bool) 
 
 def rows(asked: Resolved, *, has_bucket: bool = True) -> Iterator[Row]:
     """Yield every setting with where it comes from, secrets masked."""
-    settings = asked.settings()
+    settings, hide = asked.settings(), logs.mask().hide
     if has_bucket:
         profile = asked.profile
         layer = ("command line", "")
         if profile is not None:
             layer = (f"profile {profile.name}", f"in {profile.file}")
-        yield Row("url", settings.url, *layer)
+        yield Row("url", hide(settings.url), *layer)
         if asked.mountpoint is not None:
             yield Row("mountpoint", str(asked.mountpoint), *layer)
     origins = {item.option.setting: item.origin for item in asked.items}
     for option in OPTIONS:
         if option.name == "rw":
             continue
-        value = written(option, getattr(settings, str(option.setting)))
+        value = hide(written(option, getattr(settings, str(option.setting))))
         origin = origins.get(option.setting)
         if origin is not None:
             yield Row(option.name, value, origin.layer, origin.detail)

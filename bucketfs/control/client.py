@@ -14,15 +14,20 @@ from bucketfs.errors import ConfigurationError
 
 ANSWER_TIMEOUT_S = 30.0
 """A live mount sends a report far more often than this, whatever it is waiting for."""
+_LONGEST_ANSWER_BYTES = 64 << 20
+"""Root asks the mounts of other users as well, who may answer whatever they like."""
 QUICK_TIMEOUT_S = 5.0
 """For questions that need no request: a process that is alive answers them from memory."""
 
 
 class ControlClient:
-    """Asks the mount process behind a mount point. Blocking; for commands, not for the mount."""
+    """Asks the mount process behind a mount point. Blocking; for commands, not for the mount.
 
-    def __init__(self, mountpoint: Path) -> None:
-        self._path = socket_path(mountpoint)
+    `socket_file`: where its control socket is, if that is not the usual place of this user.
+    """
+
+    def __init__(self, mountpoint: Path, socket_file: Path | None = None) -> None:
+        self._path = socket_file or socket_path(mountpoint)
 
     def is_alive(self) -> bool:
         """Return whether a mount process answers at all."""
@@ -35,9 +40,20 @@ class ControlClient:
         """Return one report. Raises: OSError where no mount process listens, or none answers."""
         return next(self._ask("status", timeout_s=QUICK_TIMEOUT_S))
 
-    def statistics(self) -> Report:
+    def ask(
+        self, question: str, *, timeout_s: float = QUICK_TIMEOUT_S, **details: object
+    ) -> Report:
+        """Return the answer to a question, which mostly needs no request. Raises: OSError.
+
+        Raises: ConfigurationError where the mount process says that it cannot be answered.
+        """
+        for answer in self._ask(question, timeout_s=timeout_s, **details):
+            return answer
+        raise ConnectionResetError("the mount process ended while it was answering")
+
+    def statistics(self, *, has_histograms: bool = False) -> Report:
         """Return what was counted since the mount. Raises: OSError."""
-        return next(self._ask("stats", timeout_s=QUICK_TIMEOUT_S))
+        return self.ask("stats", has_histograms=has_histograms)
 
     def pending(self) -> list[Report]:
         """Return what is not in the bucket, one object a file. Raises: OSError."""
@@ -95,7 +111,7 @@ class ControlClient:
 def _read_reports(connection: socket.socket) -> Iterator[Report]:
     """Yield what the server says until it closes the connection."""
     with connection, connection.makefile("rb") as lines:
-        for line in lines:
+        while line := lines.readline(_LONGEST_ANSWER_BYTES):
             report = json.loads(line)
             if "error" in report:
                 raise ConfigurationError(f"the mount process answers: {report['error']}")

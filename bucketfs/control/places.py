@@ -44,14 +44,44 @@ def socket_path(mountpoint: Path) -> Path:
     return runtime_folder() / f"{_digest(mountpoint)}.sock"
 
 
+def find_socket(mountpoint: Path, owner_uid: int) -> Path:
+    """Return where the control socket is of a mount that `owner_uid` made.
+
+    It is looked for wherever that user's sockets may be: root asks those of others, and an own
+    mount may have been made with another XDG_RUNTIME_DIR. A folder that somebody else owns is not
+    believed. Where there is none, that of `socket_path`.
+    """
+    own = socket_path(mountpoint)
+    folders = [Path(f"/run/user/{owner_uid}/bucketfs"), Path(f"/tmp/bucketfs-{owner_uid}")]
+    if owner_uid == 0:
+        folders.append(Path("/run/bucketfs"))
+    if owner_uid == os.geteuid():
+        folders.insert(0, own.parent)
+    for folder in folders:
+        try:
+            if folder.lstat().st_uid == owner_uid and (folder / own.name).is_socket():
+                return folder / own.name
+        except OSError as exc:
+            log.debug("%s cannot be looked into: %s", folder, exc)
+    return own
+
+
 def cache_folder_of(mountpoint: Path) -> Path | None:
     """Return the cache folder of the mount that is, or died, at `mountpoint`; None: not known.
 
     A mount that ended with everything in the bucket leaves no trace.
     """
+    return _noted(mountpoint, "cache_folder")
+
+
+def log_file_of(mountpoint: Path) -> Path | None:
+    """Return the file that a mount that is, or died, at `mountpoint` logs to; None: not known."""
+    return _noted(mountpoint, "log")
+
+
+def _noted(mountpoint: Path, name: str) -> Path | None:
     try:
-        note = json.loads(note_path(mountpoint).read_text("utf-8"))
-        return Path(note["cache_folder"])
+        return Path(json.loads(note_path(mountpoint).read_text("utf-8"))[name])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:

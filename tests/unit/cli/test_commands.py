@@ -130,7 +130,7 @@ def test_a_wrong_option_is_found_before_anything_else() -> None:
         (["re"], ["recover"]),
         (["recover", "--ex"], ["--export"]),
         (["pending", "--j"], ["--json"]),
-        (["sta"], ["stats"]),
+        (["sta"], ["stats", "status"]),
         (["stats", "--int"], ["--interval"]),
         (["umount", "--f"], ["--force"]),
         (["warm"], ["warmup"]),
