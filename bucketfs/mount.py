@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -35,11 +36,12 @@ from bucketfs.fuse.operations import Operations
 from bucketfs.fuse.pending import Pending
 from bucketfs.fuse.session import (
     Session,
-    Supervisor,
     check_mountpoint,
     end_on_signal,
     mount_options,
+    take_over,
 )
+from bucketfs.fuse.supervising import Supervisor
 from bucketfs.fuse.writeback import WriteBack
 from bucketfs.namespace.attributes import Defaults
 from bucketfs.namespace.finder import AttributesPolicy, Finder
@@ -53,6 +55,7 @@ from bucketfs.settings import MountSettings, mask_url, scheme_of
 from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
 from bucketfs.storage.opening import StoreOptions, open_store
+from bucketfs.storage.patience import open_patiently
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +68,12 @@ each thread, since bytes received by one thread are freed by another."""
 
 
 async def run_mount(
-    settings: MountSettings, ready: Callable[[], None], notify_socket: str | None = None
+    settings: MountSettings, ready: Callable[[], None], supervisor: Supervisor | None = None
 ) -> int:
     """Mount, call `ready` once the mount answers, serve until it is unmounted; return exit status.
 
     0: everything is in the bucket; 1: something could not be saved (the log names it).
-    `notify_socket`: where a service manager listens, see sd_notify(3).
+    `supervisor`: the service manager, if one started this process.
     Raises: BucketfsError before `ready`, where the mount could not begin.
     """
     _bound_arenas()
@@ -78,7 +81,7 @@ async def run_mount(
     status = 1
     try:
         async with trio.open_nursery() as nursery:
-            supervisor = Supervisor(notify_socket)
+            supervisor = supervisor or Supervisor(None)
             status = await _mount(settings, ready, supervisor, nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
@@ -144,7 +147,8 @@ async def _mount(
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
     statistics = await trio.to_thread.run_sync(_new_statistics, settings)
-    store = await _open_bucket(settings, statistics)
+    opening = partial(_open_bucket, settings, statistics)
+    store = await open_patiently(opening, settings.mount_timeout_s, supervisor.hold_off)
     pages = journal = remembered = None
     try:
         pages = _page_cache(settings, store, nursery)
@@ -302,12 +306,11 @@ async def _serve(
     control = ControlServer(settings.mountpoint, mounted, settings.cache_folder)
     async with trio.open_nursery() as side:
         await side.start(control.serve)
-        session.mount()
+        await take_over(session)
         try:
             layers.start(side)
-            side.start_soon(supervisor.hold_off, mounted.describe_end)
             side.start_soon(end_on_signal, session, drainer.save_last, drainer.hurry)
-            side.start_soon(_announce, session, ready, supervisor)
+            side.start_soon(_announce, session, ready, supervisor, mounted)
             await session.run()
         except Exception:
             # What is unsaved must be saved all the same.
@@ -326,10 +329,15 @@ async def _serve(
     return status
 
 
-async def _announce(session: Session, ready: Callable[[], None], supervisor: Supervisor) -> None:
+async def _announce(
+    session: Session, ready: Callable[[], None], supervisor: Supervisor, mounted: Mounted
+) -> None:
     await session.wait_answering()
     ready()
     supervisor.tell("READY=1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.report, mounted.supervised)
+        await supervisor.feed(partial(os.statvfs, session.mountpoint))
 
 
 def _new_statistics(settings: MountSettings) -> Statistics:

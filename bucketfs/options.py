@@ -195,6 +195,13 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
     ),
     Option(
+        "mount_timeout",
+        "mount_timeout_s",
+        "wait so long for a store that cannot be reached (default: 0)",
+        parse_duration,
+        "SECONDS",
+    ),
+    Option(
         "abort_uploads_after",
         "abort_uploads_after_s",
         "abort uploads that nobody finished (default: 7d; 0: never)",
@@ -258,11 +265,11 @@ KERNEL_FLAGS: tuple[Option, ...] = (
 IGNORED = (
     *("_netdev", "_rnetdev", "auto", "noauto", "nofail", "defaults", "atime", "relatime"),
     *("norelatime", "strictatime", "nostrictatime", "diratime", "lazytime", "nolazytime", "user"),
-    *("nouser", "users", "owner", "noowner", "group", "nogroup"),
+    *("nouser", "users", "owner", "noowner", "group", "nogroup", "silent", "loud", "nomand"),
 )
 """Options of mount(8) that are for mount(8), systemd or other file systems."""
 
-IGNORED_PREFIXES = ("x-", "X-", "comment=")
+IGNORED_PREFIXES = ("x-", "X-", "comment=", "user=", "helper=", "uhelper=")
 _TABLE: Mapping[str, Option] = {option.name: option for option in (*OPTIONS, *KERNEL_FLAGS)}
 
 
@@ -306,6 +313,17 @@ def split(text: str) -> Iterator[str]:
             item.append(character)
     if item:
         yield "".join(item)
+
+
+def joined(items: Iterable[str]) -> str:
+    """Return the items as one `-o` argument, from which `split` makes them again."""
+    return ",".join(item.replace("\\", "\\\\").replace(",", "\\,") for item in items)
+
+
+def is_known(item: str) -> bool:
+    """Return whether an item names an option, be it one that is ignored."""
+    name = item.partition("=")[0]
+    return name in _TABLE or item in IGNORED or item.startswith(IGNORED_PREFIXES)
 
 
 def describe() -> str:

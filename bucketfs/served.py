@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bucketfs import __version__
 from bucketfs.control import Report
 from bucketfs.counting import causes
+from bucketfs.fuse.supervising import Supervised
 from bucketfs.fuse.warming import WarmUp
 from bucketfs.settings import MountSettings, mask_url
 
@@ -50,12 +51,16 @@ class Mounted:
         """Return all that was counted since the mount."""
         return statistics(self._settings, self._layers)
 
-    def describe_end(self) -> str | None:
-        """Return one line for a service manager; None: the mount is not being ended."""
-        if not self._layers.drainer.door.is_shut:
-            return None
-        files, left_bytes = self._layers.drainer.left()
-        return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
+    def supervised(self) -> Supervised:
+        """Return what a service manager is told."""
+        drainer = self._layers.drainer
+        files, left_bytes = drainer.left()
+        amount = f"{files} {'file' if files == 1 else 'files'} ({left_bytes >> 20} MiB)"
+        if drainer.door.is_shut:
+            sent_bytes = int(self._layers.pages.statistics()["sent_bytes"])
+            progress = (files, left_bytes, sent_bytes)
+            return Supervised(f"saving {amount} into the bucket", progress, is_ending=True)
+        return Supervised(f"{amount} not in the bucket yet" if files else "all is in the bucket")
 
 
 def report(settings: MountSettings, layers: Layers, path: Sequence[str] = ()) -> Report:

@@ -44,13 +44,44 @@ def socket_path(mountpoint: Path) -> Path:
     return runtime_folder() / f"{_digest(mountpoint)}.sock"
 
 
-def cache_folder_of(mountpoint: Path) -> Path | None:
+def find(mountpoint: Path, suffix: str, owner_uid: int | None = None) -> Path:
+    """Return the file of a mount that its process made; where it would be, if there is none.
+
+    The process may have had another environment than this one: a service knows no XDG_RUNTIME_DIR,
+    a login has one. `owner_uid` is who mounted (default: you). A folder that others can write to is
+    not believed.
+    """
+    name = f"{_digest(mountpoint)}{suffix}"
+    uid = os.geteuid() if owner_uid is None else owner_uid
+    folders = [Path(f"/run/user/{uid}/bucketfs"), Path(f"/tmp/bucketfs-{uid}")]
+    if uid == 0:
+        folders.append(Path("/run/bucketfs"))
+    own = runtime_folder()
+    for folder in (own, *folders):
+        if folder == own or _is_private(folder, uid):
+            try:
+                (folder / name).lstat()
+            except OSError:
+                continue
+            return folder / name
+    return own / name
+
+
+def _is_private(folder: Path, uid: int) -> bool:
+    try:
+        state = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == uid and not state.st_mode & 0o022
+
+
+def cache_folder_of(mountpoint: Path, owner_uid: int | None = None) -> Path | None:
     """Return the cache folder of the mount that is, or died, at `mountpoint`; None: not known.
 
-    A mount that ended with everything in the bucket leaves no trace.
+    A mount that ended with everything in the bucket leaves no trace. `owner_uid`: who mounted.
     """
     try:
-        note = json.loads(note_path(mountpoint).read_text("utf-8"))
+        note = json.loads(find(mountpoint, ".json", owner_uid).read_text("utf-8"))
         return Path(note["cache_folder"])
     except FileNotFoundError:
         return None

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+_OWNER = re.compile(r"(?:^|,)user_id=(\d+)")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the table; `device` is `MAJOR:MINOR`."""
+    """One line of the table; `device` is `MAJOR:MINOR`, `owner_uid` who mounted it (of FUSE)."""
 
     mountpoint: str
     device: str
     type: str
     source: str
+    owner_uid: int | None = None
 
     @property
     def minor(self) -> int:
@@ -37,7 +39,10 @@ def parse(text: str) -> list[MountEntry]:
         left, dash, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if dash and len(fields) >= 6 and len(tail) >= 2:
-            entries.append(MountEntry(_unescape(fields[4]), fields[2], tail[0], _unescape(tail[1])))
+            owner = _OWNER.search(tail[2]) if len(tail) > 2 else None
+            uid = int(owner[1]) if owner else None
+            place, source = _unescape(fields[4]), _unescape(tail[1])
+            entries.append(MountEntry(place, fields[2], tail[0], source, uid))
     return entries
 
 

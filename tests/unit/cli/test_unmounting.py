@@ -58,8 +58,8 @@ def install(monkeypatch: pytest.MonkeyPatch, mount: FakeMount) -> None:
         mount.is_freed = True
 
     monkeypatch.setattr(unmounting, "mounted_at", lambda path: path)
-    monkeypatch.setattr(unmounting, "ControlClient", lambda place: mount)
-    monkeypatch.setattr(unmounting, "cache_folder_of", lambda place: Path("/cache"))
+    monkeypatch.setattr(unmounting, "ControlClient", lambda place, uid: mount)
+    monkeypatch.setattr(unmounting, "cache_folder_of", lambda place, uid: Path("/cache"))
     monkeypatch.setattr(unmounting, "CLOSING_S", 0)
     monkeypatch.setattr(unmounting, "_free", free)
 
