@@ -20,6 +20,7 @@ from bucketfs.cli.installing import FOLDER, NAMES
 from tests.faults.proxy import FaultyServer, faulty
 from tests.mounted.conftest import wait_until
 from tests.mounted.test_command_line import bucketfs
+from tests.mounted.test_waiting import Gate
 from tests.mounts.mounting import END_S, error_of, is_mounted
 from tests.servers.s3_server import RunningS3
 from tests.servers.starting import free_port
@@ -216,17 +217,17 @@ def write_s3(table: Table, moto: RunningS3, proxy: FaultyServer, options: str = 
 
 
 def test_a_lazy_umount_does_not_wait_and_loses_nothing(table: Table, moto: RunningS3) -> None:
-    gate = threading.Event()
     with faulty(moto.endpoint) as proxy:
+        gate = Gate(proxy, threading.Event())
         bucket = write_s3(table, moto, proxy)
         assert table.mount().returncode == 0
-        proxy.rule = lambda method, path: gate.wait(30) and None
+        gate.shut()
         (table.place / "f").write_bytes(b"slow")
         done = table.umount("-l")
         assert (done.returncode, is_mounted(table.place)) == (0, False)
         assert "still saves 1 file" in done.stderr
         assert is_process(table)
-        gate.set()
+        gate.opened.set()
         wait_until(lambda: not is_process(table), "the end", END_S)
         assert moto.client().get_object(Bucket=bucket, Key="f")["Body"].read() == b"slow"
 
