@@ -41,7 +41,7 @@ from bucketfs.fuse.session import (
     mount_options,
     take_over,
 )
-from bucketfs.fuse.supervising import Supervisor
+from bucketfs.fuse.supervising import Supervisor, ask_through_kernel
 from bucketfs.fuse.writeback import WriteBack
 from bucketfs.namespace.attributes import Defaults
 from bucketfs.namespace.finder import AttributesPolicy, Finder
@@ -337,7 +337,7 @@ async def _announce(
     supervisor.tell("READY=1")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor.report, mounted.supervised)
-        await supervisor.feed(partial(os.statvfs, session.mountpoint))
+        await supervisor.feed(partial(ask_through_kernel, session.mountpoint))
 
 
 def _new_statistics(settings: MountSettings) -> Statistics:

@@ -30,6 +30,7 @@ LEAST_TASKS = 4
 """Idle tasks beyond these end, and with them their request buffer of 1 MiB."""
 MOST_TASKS = 128
 _MOUNT_CHECK_S = 10.0
+FUSE_CONF = Path("/etc/fuse.conf")
 
 
 def mount_options(
@@ -110,6 +111,11 @@ class Session:
 
     def mount(self) -> None:
         """Mount; requests wait until `run`. Raises: ConfigurationError (libfuse says why)."""
+        if "allow_other" in self._options and not _may_let_others_in():
+            raise ConfigurationError(
+                "allow_other needs a line user_allow_other in /etc/fuse.conf, which only root can "
+                f"write: echo user_allow_other | sudo tee -a {FUSE_CONF}"
+            )
         try:
             pyfuse3.init(self._operations, os.fspath(self.mountpoint), self._options)
         except RuntimeError as exc:
@@ -141,6 +147,17 @@ class Session:
         entry = mounttable.find(self.mountpoint)
         if entry is not None:
             tune(entry)
+
+
+def _may_let_others_in() -> bool:
+    """Tell whether fusermount3 lets us use `allow_other`."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        lines = FUSE_CONF.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return True  # fusermount3 decides
+    return any(line.strip() == "user_allow_other" for line in lines)
 
 
 async def take_over(session: Session) -> None:

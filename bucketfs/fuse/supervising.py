@@ -6,9 +6,12 @@ The protocol is sd_notify(3): assignments in a datagram to the socket that NOTIF
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
@@ -83,10 +86,9 @@ class Supervisor:
     async def feed(self, ask: Callable[[], object]) -> None:
         """Give a sign of life each time that the mount has answered, until cancelled.
 
-        `ask` waits, in a thread, for an answer of the mount's own: the kernel takes the question to
-        this process, whose loop has to serve it like those of any program. Nothing is said until it
-        has come; a mount that serves nobody any more is ended by the watchdog, although its timers
-        still run. An `ask` that fails is one that was not answered.
+        `ask` waits, in a thread, for an answer of the mount's own (`ask_through_kernel`). Nothing
+        is said until it has come; a mount that serves nobody any more is ended by the watchdog,
+        although its timers still run. An `ask` that fails is one that was not answered.
         """
         if self._watchdog_s is None:
             return
@@ -99,6 +101,25 @@ class Supervisor:
             else:
                 self.tell("WATCHDOG=1")
             await trio.sleep(self._watchdog_s / _PINGS)
+
+
+def ask_through_kernel(mountpoint: Path) -> None:
+    """Return when the mount has answered a question; the kernel takes it to our own loop.
+
+    statfs is never answered from a cache. A process of its own asks: a thread of this process that
+    waits for this process keeps it from being killed, because the kernel waits for the answer and
+    the connection stays open as long as any thread is there. Raises: OSError (no answer).
+    """
+    command = ["stat", "--file-system", "--", os.fspath(mountpoint)]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip())
 
 
 def _one_line(text: str) -> str:

@@ -8,12 +8,13 @@ import pwd
 import re
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ import pytest
 from bucketfs.cli.units import CAPABILITIES, template
 from tests.faults.proxy import FaultyServer, faulty
 from tests.mounted.conftest import wait_until
-from tests.mounted.test_command_line import bucketfs
+from tests.mounted.test_command_line import ROOT, bucketfs
 from tests.mounted.test_waiting import Gate
 from tests.mounts.mounting import END_S, error_of, is_mounted
 from tests.mounts.supervisor import Supervisor
@@ -209,6 +210,7 @@ class User:
     uid: int
     gid: int
     home: Path
+    python: str = sys.executable
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """Run something as that user."""
@@ -218,7 +220,12 @@ class User:
             group=self.gid,
             extra_groups=[],
             cwd=self.home,
-            env={"HOME": str(self.home), "PATH": os.environ["PATH"], "USER": self.name},
+            env={
+                "HOME": str(self.home),
+                "PATH": os.environ["PATH"],
+                "USER": self.name,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()]),
+            },
             capture_output=True,
             text=True,
             timeout=END_S,
@@ -226,7 +233,17 @@ class User:
         )
 
     def bucketfs(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-P", "-m", "bucketfs", *arguments)
+        return self.run(self.python, "-P", "-m", "bucketfs", *arguments)
+
+
+def python_for(user: User) -> str:
+    """Return a Python of this version that a user may run, with the packages of this one."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/bin/python{version}"):
+        with contextlib.suppress(OSError):
+            if user.run(python, "-P", "-c", "import bucketfs.mount").returncode == 0:
+                return python
+    pytest.skip("other users can run neither this Python nor one of the system")
 
 
 def processes_of(uid: int) -> list[int]:
@@ -244,6 +261,8 @@ def users() -> Iterator[tuple[User, User]]:
     """Two users without rights, made for one test."""
     if os.geteuid() != 0 or shutil.which("useradd") is None:
         pytest.skip("only root can make users (by useradd)")
+    if os.stat("/dev/fuse").st_mode & 0o006 != 0o006:
+        pytest.skip("/dev/fuse is not for users here")
     made: list[User] = []
     try:
         for letter in "ab":
@@ -254,9 +273,8 @@ def users() -> Iterator[tuple[User, User]]:
             entry = pwd.getpwnam(name)
             home.chmod(0o755)
             made.append(User(name, entry.pw_uid, entry.pw_gid, home))
-        if made[0].run(sys.executable, "-P", "-c", "import bucketfs.mount").returncode:
-            pytest.skip("other users cannot run this Python")
-        yield made[0], made[1]
+        python = python_for(made[0])
+        yield replace(made[0], python=python), replace(made[1], python=python)
     finally:
         for user in made:
             while is_mounted(user.home / "mnt"):
@@ -297,7 +315,7 @@ def test_a_user_without_rights_mounts_and_others_see_nothing(users: tuple[User, 
         assert other.run("ls", folder).returncode
     (socket_file,) = sockets.glob("*.sock")
     connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
-    assert "PermissionError" in other.run(sys.executable, "-c", connect, socket_file).stderr
+    assert "PermissionError" in other.run(other.python, "-c", connect, socket_file).stderr
     assert other.bucketfs("umount", place).returncode == 1
     assert is_mounted(place)
 

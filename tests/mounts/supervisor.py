@@ -36,6 +36,7 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        (self.folder / "notify").unlink(missing_ok=True)
         self._socket.bind(str(self.folder / "notify"))
         self._socket.settimeout(POLL_S)
         self._over = threading.Event()
