@@ -17,6 +17,9 @@ from bucketfs.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
+FOLDERS = ("/run/user/{uid}/bucketfs", "/tmp/bucketfs-{uid}", "/run/bucketfs")
+"""Where the control folder of a user may be; the last one is root's."""
+
 
 def runtime_folder() -> Path:
     """Return the folder of this user's control sockets, making it (mode 0700) if needed.
@@ -53,9 +56,7 @@ def find(mountpoint: Path, suffix: str, owner_uid: int | None = None) -> Path:
     """
     name = f"{_digest(mountpoint)}{suffix}"
     uid = os.geteuid() if owner_uid is None else owner_uid
-    folders = [Path(f"/run/user/{uid}/bucketfs"), Path(f"/tmp/bucketfs-{uid}")]
-    if uid == 0:
-        folders.append(Path("/run/bucketfs"))
+    folders = [Path(folder.format(uid=uid)) for folder in FOLDERS]
     own = runtime_folder()
     for folder in (own, *folders):
         if folder == own or _is_private(folder, uid):

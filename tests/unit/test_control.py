@@ -17,6 +17,7 @@ from bucketfs.control import (
     ControlClient,
     ControlServer,
     cache_folder_of,
+    places,
     runtime_folder,
     socket_path,
 )
@@ -140,6 +141,22 @@ async def test_only_the_owner_may_talk() -> None:
 
     await _serving(Mount(), ask)
     assert not socket_path(MOUNTPOINT).exists()
+
+
+async def test_a_mount_is_found_from_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has no XDG_RUNTIME_DIR, the login that unmounts what it mounted has one."""
+    monkeypatch.setattr(places, "FOLDERS", (f"{tmp_path}/run-{{uid}}/bucketfs",))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/run-{os.geteuid()}")
+
+    async def ask(server: ControlServer) -> None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "login"))
+        answer = await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).status)
+        assert answer["pid"] == os.getpid()
+        assert cache_folder_of(MOUNTPOINT) is not None
+
+    await _serving(Mount(), ask)
 
 
 @pytest.mark.parametrize("is_last", [False, True])
