@@ -55,17 +55,26 @@ def find(mountpoint: Path, suffix: str, owner_uid: int | None = None) -> Path:
     not believed.
     """
     name = f"{_digest(mountpoint)}{suffix}"
-    uid = os.geteuid() if owner_uid is None else owner_uid
-    folders = [Path(folder.format(uid=uid)) for folder in FOLDERS]
     own = runtime_folder()
-    for folder in (own, *folders):
-        if folder == own or _is_private(folder, uid):
-            try:
-                (folder / name).lstat()
-            except OSError:
-                continue
-            return folder / name
+    for folder in (own, *_other_folders(os.geteuid() if owner_uid is None else owner_uid)):
+        try:
+            (folder / name).lstat()
+        except OSError:
+            continue
+        return folder / name
     return own / name
+
+
+def forget(mountpoint: Path) -> None:
+    """Remove what earlier mounts there left, in whatever environment they were."""
+    for folder in (runtime_folder(), *_other_folders(os.geteuid())):
+        for suffix in (".sock", ".json"):
+            (folder / f"{_digest(mountpoint)}{suffix}").unlink(missing_ok=True)
+
+
+def _other_folders(uid: int) -> list[Path]:
+    folders = [Path(folder.format(uid=uid)) for folder in FOLDERS]
+    return [folder for folder in folders if _is_private(folder, uid)]
 
 
 def _is_private(folder: Path, uid: int) -> bool:

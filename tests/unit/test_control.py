@@ -155,6 +155,8 @@ async def test_a_mount_is_found_from_another_environment(
         answer = await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).status)
         assert answer["pid"] == os.getpid()
         assert cache_folder_of(MOUNTPOINT) is not None
+        places.forget(MOUNTPOINT)
+        assert cache_folder_of(MOUNTPOINT) is None, "what a dead mount left misleads nobody"
 
     await _serving(Mount(), ask)
 
