@@ -14,7 +14,8 @@ import pytest
 import trio
 from typer.testing import CliRunner, Result
 
-from bucketfs.cli.main import app
+import bucketfs.cli.main  # noqa: F401  (the commands)
+from bucketfs.cli.app import app
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.errors import BucketfsError
 from bucketfs.namespace.attributes import Attributes, to_metadata
