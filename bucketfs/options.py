@@ -8,10 +8,8 @@ What `bucketfs mount --help` says of options and what docs list comes from the s
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bucketfs.errors import ConfigurationError
 from bucketfs.settings import (
@@ -25,63 +23,15 @@ from bucketfs.settings import (
     PAYLOADS,
     Secrets,
 )
-
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_size(text: str) -> int:
-    """Return bytes: `128M`, `1.5GiB`, `4096`; units are powers of 1024. Raises: ValueError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("a size like 128M, 1.5G or 4096")
-    return int(float(match[1]) * (1 << _UNITS[match[2].upper()]))
-
-
-def parse_duration(text: str) -> float:
-    """Return seconds: `5`, `0.5`, `500ms`, `2m`, `1h`. Raises: ValueError."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("a time like 5, 0.5, 500ms or 2m")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def parse_count(text: str) -> int:
-    """Return a whole number, 0 or more. Raises: ValueError."""
-    if not text.isascii() or not text.isdigit():
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def parse_mask(text: str) -> int:
-    """Return permission bits from octal digits: `022`. Raises: ValueError."""
-    if re.fullmatch(r"(0o)?[0-7]{1,4}", text) is None:
-        raise ValueError("an octal number like 022")
-    return int(text, 8)
-
-
-def parse_path(text: str) -> Path:
-    """Return an absolute path: a daemon has no current folder. Raises: ValueError."""
-    if not text:
-        raise ValueError("a path")
-    return Path(text).expanduser().absolute()
-
-
-def parse_text(text: str) -> str:
-    """Return the text as it is. Raises: ValueError where there is none."""
-    if not text:
-        raise ValueError("not empty")
-    return text
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Return names that stand in a row with colons between. Raises: ValueError."""
-    names = tuple(name for name in text.split(":") if name)
-    if not names:
-        raise ValueError("names with colons between, like find:rsync")
-    return names
+from bucketfs.values import (
+    parse_count,
+    parse_duration,
+    parse_mask,
+    parse_names,
+    parse_path,
+    parse_size,
+    parse_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +155,13 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
     ),
     Option(
+        "mount_timeout",
+        "mount_timeout_s",
+        "wait so long for a store that cannot be reached (default: 0)",
+        parse_duration,
+        "SECONDS",
+    ),
+    Option(
         "abort_uploads_after",
         "abort_uploads_after_s",
         "abort uploads that nobody finished (default: 7d; 0: never)",
@@ -274,11 +231,11 @@ KERNEL_FLAGS: tuple[Option, ...] = (
 IGNORED = (
     *("_netdev", "_rnetdev", "auto", "noauto", "nofail", "defaults", "atime", "relatime"),
     *("norelatime", "strictatime", "nostrictatime", "diratime", "lazytime", "nolazytime", "user"),
-    *("nouser", "users", "owner", "noowner", "group", "nogroup"),
+    *("nouser", "users", "owner", "noowner", "group", "nogroup", "silent", "loud", "nomand"),
 )
 """Options of mount(8) that are for mount(8), systemd or other file systems."""
 
-IGNORED_PREFIXES = ("x-", "X-", "comment=")
+IGNORED_PREFIXES = ("x-", "X-", "comment=", "user=", "helper=", "uhelper=")
 TABLE: Mapping[str, Option] = {option.name: option for option in (*OPTIONS, *KERNEL_FLAGS)}
 """Every option by its name."""
 
@@ -343,6 +300,17 @@ def split(text: str) -> Iterator[str]:
             item.append(character)
     if item:
         yield "".join(item)
+
+
+def joined(items: Iterable[str]) -> str:
+    """Return the items as one `-o` argument, from which `split` makes them again."""
+    return ",".join(map(escaped, items))
+
+
+def is_known(item: str) -> bool:
+    """Return whether an item names an option, be it one that is ignored."""
+    name = item.partition("=")[0]
+    return name in TABLE or item in IGNORED or item.startswith(IGNORED_PREFIXES)
 
 
 def describe() -> str:

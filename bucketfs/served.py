@@ -15,13 +15,14 @@ from bucketfs.control.metrics import serve_metrics
 from bucketfs.counting import causes
 from bucketfs.counting.openmetrics import CONTENT_TYPE, exposition
 from bucketfs.errors import ConfigurationError
+from bucketfs.fuse.supervising import Supervised
 from bucketfs.fuse.warming import WarmUp
 from bucketfs.fuse.watching import Watcher
 from bucketfs.namespace.nodes import Inode
 from bucketfs.settings import MountSettings, mask_url
 
 if TYPE_CHECKING:
-    from bucketfs.mount import Layers
+    from bucketfs.layers import Layers
 
 
 class Mounted:
@@ -75,12 +76,16 @@ class Mounted:
     async def _health(self, details: Mapping[str, Any]) -> Report:
         return health(self._settings, self._layers)
 
-    def describe_end(self) -> str | None:
-        """Return one line for a service manager; None: the mount is not being ended."""
-        if not self._layers.drainer.door.is_shut:
-            return None
-        files, left_bytes = self._layers.drainer.left()
-        return f"saving {files} files ({left_bytes >> 20} MiB) into the bucket"
+    def supervised(self) -> Supervised:
+        """Return what a service manager is told."""
+        drainer = self._layers.drainer
+        files, left_bytes = drainer.left()
+        amount = f"{files} {'file' if files == 1 else 'files'} ({left_bytes >> 20} MiB)"
+        if drainer.door.is_shut:
+            sent_bytes = int(self._layers.pages.statistics()["sent_bytes"])
+            progress = (files, left_bytes, sent_bytes)
+            return Supervised(f"saving {amount} into the bucket", progress, is_ending=True)
+        return Supervised(f"{amount} not in the bucket yet" if files else "all is in the bucket")
 
     async def _in_flight(self, details: Mapping[str, Any]) -> Report:
         return self._watcher.report()

@@ -112,6 +112,7 @@ class MountSettings:
     part_size: int = 8 * MIB
     concurrency: int = 16
     timeout_s: float = 60.0
+    mount_timeout_s: float = 0.0
     abort_uploads_after_s: float = 7 * 86_400.0
     is_write_back: bool = False
     append: str = "auto"
@@ -141,6 +142,7 @@ class MountSettings:
         _check_range("part_size", self.part_size, 5 * MIB, 5 * GIB, "5M to 5G")
         _check_range("concurrency", self.concurrency, 1, 512, "1 to 512")
         _check_range("timeout", self.timeout_s, 1, 3600, "1 to 3600 (seconds)")
+        _check_range("mount_timeout", self.mount_timeout_s, 0, None, "0 or more (seconds)")
         _check_range("ttl", self.ttl_s, 0, None, "0 or more (seconds)")
         for name in ("umask", "fmask", "dmask"):
             mask = getattr(self, name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bucketfs.control import ControlClient, cache_folder_of, find_socket
+from bucketfs.control import ControlClient, cache_folder_of
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
 
@@ -16,7 +16,13 @@ T = TypeVar("T")
 def client_of(place: Path) -> ControlClient:
     """Return a client of the mount at a resolved path, of whichever user it is."""
     entry = mounttable.find(place)
-    return ControlClient(place, None if entry is None else find_socket(place, entry.owner_uid))
+    return ControlClient(place, None if entry is None else entry.owner_uid)
+
+
+def cache_folder_at(place: Path) -> Path | None:
+    """Return the cache folder of the mount at a resolved path, of whichever user; None: unknown."""
+    entry = mounttable.find(place)
+    return cache_folder_of(place, None if entry is None else entry.owner_uid)
 
 
 def asked(place: Path, question: Callable[[ControlClient], T]) -> T:
@@ -30,5 +36,5 @@ def asked(place: Path, question: Callable[[ControlClient], T]) -> T:
     except OSError as exc:
         raise ConfigurationError(
             f"the mount process of {place} is gone, and what it had counted with it; what it had "
-            f"not saved is in {cache_folder_of(place) or 'its cache folder'}"
+            f"not saved is in {cache_folder_at(place) or 'its cache folder'}"
         ) from exc

@@ -232,7 +232,7 @@ def bench(
     what, rate then, rate now, how many times as fast.
     """
     from bucketfs.cli.benching import show_bench
-    from bucketfs.options import parse_size
+    from bucketfs.values import parse_size
 
     try:
         size_bytes = parse_size(size)

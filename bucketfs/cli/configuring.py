@@ -18,8 +18,9 @@ from bucketfs.cli.profiles import SECRET_KEYS, Profile, Table
 from bucketfs.cli.resolving import given_keys, is_true, known_variable, resolve_profile, variable_of
 from bucketfs.cli.writing_profiles import write_profile
 from bucketfs.errors import ConfigurationError
-from bucketfs.options import TABLE, parse_count, parse_names
+from bucketfs.options import TABLE
 from bucketfs.settings import mask_url
+from bucketfs.values import parse_count, parse_names
 
 _MOST_SECRETS_BYTES = 1 << 16
 

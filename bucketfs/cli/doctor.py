@@ -84,7 +84,9 @@ def _mount(place: str, collected: Document) -> Iterator[Check]:
         health = client.ask("health")
     except (OSError, ConfigurationError) as exc:
         yield _unanswered(mountpoint, exc)
-        file, folder = log_file_of(mountpoint), cache_folder_of(mountpoint)
+        owner_uid = None if entry is None else entry.owner_uid
+        file = log_file_of(mountpoint, owner_uid)
+        folder = cache_folder_of(mountpoint, owner_uid)
         if file is not None:
             collected["log"] = _tail(file)
         if folder is not None:

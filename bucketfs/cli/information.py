@@ -17,10 +17,10 @@ from typing import Any
 
 import typer
 
+from bucketfs.cli.asking import client_of
 from bucketfs.cli.mountpoints import check_alive, mount_of
 from bucketfs.cli.pending import size_words
 from bucketfs.cli.progress import printable
-from bucketfs.control import ControlClient
 from bucketfs.errors import BucketfsError, ConfigurationError
 from bucketfs.fuse import mounttable
 
@@ -56,7 +56,7 @@ def information(path: Path) -> dict[str, Any]:
     """Return what the mount knows of a path. Raises: ConfigurationError, OSError."""
     place, _ = mount_of(path)
     entry = mounttable.find(place)
-    client = ControlClient(place)
+    client = client_of(place)
     if entry is not None and entry.owner_uid == os.geteuid():
         check_alive(client, place)  # or the next line might hang
     state = path.lstat()

@@ -18,6 +18,7 @@ from bucketfs.cli import (
     commands_saving,
     commands_seeing,
     commands_settings,
+    commands_system,
     commands_watching,
 )
 from bucketfs.cli.app import app
@@ -35,6 +36,7 @@ COMMANDS = (
     commands_seeing,
     commands_watching,
     commands_settings,
+    commands_system,
 )
 """Their commands are those of `app`, in this order, once they are imported."""
 

@@ -94,6 +94,8 @@ def _prose(text: str) -> Lines:
 def _commands(command: Any, path: str) -> Lines:
     """Yield the commands below one of click's, each with its own help."""
     for name, child in sorted(getattr(command, "commands", {}).items()):
+        if child.hidden:
+            continue
         full = f"{path} {name}"
         if hasattr(child, "commands"):
             yield from _commands(child, full)
@@ -182,6 +184,21 @@ def _program() -> Lines:
     yield from _see_also("bucketfs.toml(5)", "mount.bucketfs(8)", "fuse(8)", "fusermount3(1)")
 
 
+def _flags_of(name: str) -> Lines:
+    """Yield the flags of a hidden command, which a program in /sbin runs."""
+    import typer
+
+    from bucketfs.cli.app import app
+
+    command: Any = typer.main.get_command(app)
+    options = [
+        item
+        for item in command.commands[name].params
+        if item.param_type_name == "option" and item.name != "help"
+    ]
+    yield from _tagged([(_flags(item), item.help or "") for item in options])
+
+
 def _helper() -> Lines:
     yield from _head("mount.bucketfs", "8", "mount a bucket by mount(8) and fstab(5)")
     name = bold("mount.bucketfs")
@@ -189,6 +206,14 @@ def _helper() -> Lines:
     yield from (".SH DESCRIPTION", "What mount(8) runs for the type bucketfs. People use")
     yield "bucketfs mount, which takes the same options: see bucketfs(1)."
     yield escaped("Secrets are no options: a profile has them, or the cloud's own files.")
+    yield escaped("`bucketfs install` puts it, and umount.bucketfs, where mount(8) looks.")
+    yield ".PP"
+    yield escaped("mount(8) says rw wherever nobody says ro; that does not overrule a profile that")
+    yield escaped("has ro = true. The exit status is 0, or 32 where it did not work.")
+    yield ".SH OPTIONS"
+    yield from _flags_of("mount-helper")
+    yield ".SS umount.bucketfs"
+    yield from _flags_of("umount-helper")
     yield from _options()
     yield ".SH EXAMPLES"
     yield "A line of /etc/fstab; photos is a profile of /etc/bucketfs/config.toml:"

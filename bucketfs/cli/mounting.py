@@ -109,15 +109,24 @@ def serve(settings: MountSettings, ready: Ready) -> int:
     import trio
 
     with needing_fuse():
+        from bucketfs.fuse.supervising import Supervisor
         from bucketfs.mount import run_mount
 
     try:
-        return trio.run(run_mount, settings, ready, os.environ.get("NOTIFY_SOCKET"))
+        supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET"), _watchdog_s())
+        return trio.run(run_mount, settings, ready, supervisor)
     except BaseExceptionGroup as group:
         cause = cause_of(group)
         if isinstance(cause, BucketfsError | OSError | KeyboardInterrupt) and not settings.is_debug:
             raise cause from group
         raise
+
+
+def _watchdog_s() -> float | None:
+    """Return how long the service manager waits for a sign of life; None: it does not."""
+    time_us, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    is_meant = process is None or process == str(os.getpid())
+    return int(time_us) / 1e6 if is_meant and time_us.isdecimal() and int(time_us) else None
 
 
 def cause_of(exc: BaseException) -> BaseException:

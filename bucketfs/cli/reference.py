@@ -13,15 +13,8 @@ from pathlib import Path
 
 from bucketfs.cli.profiles import DEFAULTS, FILE_VARIABLE, SECRET_KEYS, SYSTEM_FILE
 from bucketfs.cli.resolving import variable_of
-from bucketfs.options import (
-    IGNORED,
-    KERNEL_FLAGS,
-    OPTIONS,
-    Option,
-    describe,
-    parse_count,
-    parse_names,
-)
+from bucketfs.options import IGNORED, KERNEL_FLAGS, OPTIONS, Option, describe
+from bucketfs.values import parse_count, parse_names
 
 _MARKED = re.compile(r"(<!-- made: (\w+) -->\n)(?:(?!<!-- made).)*?(<!-- end -->)", re.DOTALL)
 

@@ -15,21 +15,10 @@ from pathlib import Path
 from bucketfs import logs
 from bucketfs.cli.profiles import DEFAULTS, SECRET_KEYS, Profile, Table, find, is_url
 from bucketfs.errors import ConfigurationError
-from bucketfs.options import (
-    OPTIONS,
-    TABLE,
-    Option,
-    folded,
-    is_ignored,
-    parse_count,
-    parse_duration,
-    parse_items,
-    parse_names,
-    parse_path,
-    parse_size,
-)
+from bucketfs.options import OPTIONS, TABLE, Option, folded, is_ignored, parse_items
 from bucketfs.settings import OPTION_SCHEMES, MountSettings, Secrets, scheme_of
 from bucketfs.storage.location import KEY_VARIABLES
+from bucketfs.values import parse_count, parse_duration, parse_names, parse_path, parse_size
 
 NOWHERE = Path(os.sep)
 """Completes settings where nothing is mounted."""

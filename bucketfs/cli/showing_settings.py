@@ -20,9 +20,10 @@ from bucketfs.cli.profiles import SECRET_KEYS, Profile
 from bucketfs.cli.progress import counted, printable
 from bucketfs.cli.resolving import Resolved, resolve, resolve_profile, unknown_variables
 from bucketfs.errors import ConfigurationError
-from bucketfs.options import OPTIONS, Option, parse_duration, parse_mask, parse_size
+from bucketfs.options import OPTIONS, Option
 from bucketfs.settings import DEFAULT_UMASK, Secrets, scheme_of
 from bucketfs.storage.location import KEY_VARIABLES
+from bucketfs.values import parse_duration, parse_mask, parse_size
 
 ANY_BUCKET = "kodo://any"
 """Stands for a bucket where none is named: this kind takes every option."""

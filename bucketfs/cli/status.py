@@ -19,7 +19,7 @@ import typer
 from bucketfs.cli.mountpoints import KERNEL_TYPE, mounted_at
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.cli.progress import printable
-from bucketfs.control import ControlClient, cache_folder_of, find_socket
+from bucketfs.control import ControlClient, cache_folder_of
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
 from bucketfs.fuse.mounttable import MountEntry
@@ -73,7 +73,7 @@ def state_of(entry: MountEntry) -> State:
     state: State = {"url": entry.source, "mountpoint": entry.mountpoint, "uid": entry.owner_uid}
     try:
         state["health"] = ANSWERS
-        client = ControlClient(place, find_socket(place, entry.owner_uid))
+        client = ControlClient(place, entry.owner_uid)
         return {**client.ask("health"), **state}  # what the kernel says is not to be overruled
     except (TimeoutError, ConfigurationError, ValueError, KeyError, TypeError) as exc:
         state["health"], state["reason"] = SILENT, str(exc) or type(exc).__name__

@@ -27,7 +27,6 @@ Reports have "dirty_files" and "dirty_bytes"; "failed" are objects with path, re
 from bucketfs.control.client import ControlClient
 from bucketfs.control.places import (
     cache_folder_of,
-    find_socket,
     log_file_of,
     runtime_folder,
     socket_path,
@@ -42,7 +41,6 @@ __all__ = [
     "Report",
     "Served",
     "cache_folder_of",
-    "find_socket",
     "log_file_of",
     "runtime_folder",
     "socket_path",

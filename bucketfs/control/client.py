@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bucketfs.control.places import socket_path
+from bucketfs.control import places
 from bucketfs.control.reports import Report
 from bucketfs.errors import ConfigurationError
 
@@ -23,11 +23,11 @@ QUICK_TIMEOUT_S = 5.0
 class ControlClient:
     """Asks the mount process behind a mount point. Blocking; for commands, not for the mount.
 
-    `socket_file`: where its control socket is, if that is not the usual place of this user.
+    `owner_uid` is who mounted (default: you); root may ask the mounts of others.
     """
 
-    def __init__(self, mountpoint: Path, socket_file: Path | None = None) -> None:
-        self._path = socket_file or socket_path(mountpoint)
+    def __init__(self, mountpoint: Path, owner_uid: int | None = None) -> None:
+        self._path = places.find(mountpoint, ".sock", owner_uid)
 
     def is_alive(self) -> bool:
         """Return whether a mount process answers at all."""

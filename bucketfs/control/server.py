@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import trio
 
 from bucketfs import logs
-from bucketfs.control.places import note_path, socket_path
+from bucketfs.control.places import forget, note_path, socket_path
 from bucketfs.control.reports import Report
 from bucketfs.errors import BucketfsError
 
@@ -84,6 +84,7 @@ class ControlServer:
     """Answers on the control socket of one mount."""
 
     def __init__(self, mountpoint: Path, served: Served, cache_folder: Path) -> None:
+        self._mountpoint = mountpoint
         self._path = socket_path(mountpoint)
         self._note = note_path(mountpoint)
         self._cache_folder = cache_folder
@@ -97,7 +98,7 @@ class ControlServer:
         """Serve until cancelled; the socket's file goes away with it. Start it with `start()`."""
         listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # A left-over socket of a dead mount; a live one would still hold its mount point.
-        self._path.unlink(missing_ok=True)
+        forget(self._mountpoint)
         await listener.bind(os.fspath(self._path))
         self._path.chmod(0o600)
         listener.listen(16)

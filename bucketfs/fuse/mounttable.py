@@ -18,13 +18,13 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the table; `device` is `MAJOR:MINOR`; `owner_uid` the user who mounted (FUSE)."""
+    """One line of the table; `device` is `MAJOR:MINOR`, `owner_uid` who mounted it (of FUSE)."""
 
     mountpoint: str
     device: str
     type: str
     source: str
-    owner_uid: int = 0
+    owner_uid: int | None = None
 
     @property
     def minor(self) -> int:
@@ -57,9 +57,9 @@ def entries() -> list[MountEntry]:
     return parse(MOUNTINFO.read_bytes().decode("utf-8", "surrogateescape"))
 
 
-def _owner_of(options: str) -> int:
+def _owner_of(options: str) -> int | None:
     match = _OWNER.search(options)
-    return int(match[1]) if match else 0
+    return int(match[1]) if match else None
 
 
 def _unescape(text: str) -> str:

@@ -19,7 +19,7 @@ from bucketfs.control import (
     ControlClient,
     ControlServer,
     cache_folder_of,
-    find_socket,
+    places,
     runtime_folder,
     socket_path,
 )
@@ -152,21 +152,22 @@ async def test_a_question_that_cannot_be_answered_is_refused_with_the_reason() -
 
 
 def test_a_socket_is_looked_for_where_the_mount_may_have_put_it(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Path,
 ) -> None:
     name = socket_path(MOUNTPOINT).name
     own = runtime_folder() / name
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(own))
-        assert find_socket(MOUNTPOINT, os.geteuid()) == own
-        assert find_socket(MOUNTPOINT, os.geteuid() + 4711) == own, "nobody else's is there"
+        assert places.find(MOUNTPOINT, ".sock", os.geteuid()) == own
         owner = os.geteuid() + 4711
-        monkeypatch.setattr(Path, "is_socket", lambda path: path.name == name)
+        assert places.find(MOUNTPOINT, ".sock", owner) == own, "nobody else's is there"
         foreign = Path(f"/tmp/bucketfs-{owner}")
         foreign.mkdir()
+        (foreign / name).touch()
         try:
-            assert find_socket(MOUNTPOINT, owner) == own, "a folder of somebody else's"
+            assert places.find(MOUNTPOINT, ".sock", owner) == own, "a folder of somebody else's"
         finally:
+            (foreign / name).unlink()
             foreign.rmdir()
 
 
@@ -178,6 +179,24 @@ async def test_only_the_owner_may_talk() -> None:
 
     await _serving(Mount(), ask)
     assert not socket_path(MOUNTPOINT).exists()
+
+
+async def test_a_mount_is_found_from_another_environment(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has no XDG_RUNTIME_DIR, the login that unmounts what it mounted has one."""
+    monkeypatch.setattr(places, "FOLDERS", (f"{runtime}/run-{{uid}}/bucketfs",))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{runtime}/run-{os.geteuid()}")
+
+    async def ask(server: ControlServer) -> None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime / "login"))
+        answer = await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).status)
+        assert answer["pid"] == os.getpid()
+        assert cache_folder_of(MOUNTPOINT) is not None
+        places.forget(MOUNTPOINT)
+        assert cache_folder_of(MOUNTPOINT) is None, "what a dead mount left misleads nobody"
+
+    await _serving(Mount(), ask)
 
 
 @pytest.mark.parametrize("is_last", [False, True])

@@ -184,3 +184,16 @@ def test_the_level_can_be_changed(tmp_path: Path) -> None:
     text = (tmp_path / "log").read_text()
     assert "not yet" not in text
     assert "now" in text
+
+
+def test_all_that_is_shown_passes_one_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = configured(tmp_path / "log", "json")
+    logs.hide_secrets("of-a-profile-0", is_lasting=True)
+    monkeypatch.setenv("BUCKETFS_SECRET_KEY", "of-the-environment")
+    for number in range(200):
+        logs.hide_secrets(f"exchanged-{number:04}")
+    text = "of-a-profile-0 of-the-environment exchanged-0199"
+    assert logs.mask().hide(text) == "*** *** ***"
+    log.info(text)
+    assert json.loads((tmp_path / "log").read_text())["message"] == "*** *** ***"
+    assert [line.endswith(": *** *** ***") for line in logs.state()["lines"]] == [True]

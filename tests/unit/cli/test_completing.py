@@ -51,7 +51,7 @@ def offered(*words: str) -> list[str]:
         (["config", "show", "phot"], ["photos"]),
         (["config", "che"], ["check"]),
         (["configure", "phot"], ["photos"]),
-        (["configure", "--set", "mou"], ["mountpoint="]),
+        (["configure", "--set", "mountp"], ["mountpoint="]),
         (["mount", "photos", "/mnt", "-o", "mem"], ["memory="]),
         (["mount", "photos", "/mnt", "-o", "ro,memory=1G,write"], ["ro,memory=1G,writeback"]),
         (["probe", "photos", "-o", "noe"], ["noexec"]),

@@ -16,7 +16,6 @@ from bucketfs.cli.mounting import settings_from
 from bucketfs.cli.resolving import resolve, unknown_variables
 from bucketfs.errors import ConfigurationError
 from bucketfs.mount import store_options
-from bucketfs.options import TABLE
 from bucketfs.pagecache.records import Contents
 from bucketfs.settings import MountSettings, Secrets
 from bucketfs.storage.location import KEY_VARIABLES
@@ -187,7 +186,6 @@ def test_keys_of_a_profile_beat_another_place_in_the_defaults(config: Path) -> N
     assert (settings_in("a").secrets, settings_in("a").profile) == (Secrets("k", "s"), None)
 
 
-@pytest.mark.skipif("credential_command" not in TABLE, reason="there is no such option")
 def test_a_command_for_keys_has_its_rank_like_keys(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
