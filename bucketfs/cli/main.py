@@ -34,9 +34,9 @@ COMMANDS = (
     commands_mounting,
     commands_saving,
     commands_seeing,
-    commands_watching,
     commands_settings,
     commands_system,
+    commands_watching,
 )
 """Their commands are those of `app`, in this order, once they are imported."""
 

@@ -98,11 +98,37 @@ def test_a_bucket_is_examined_before_it_is_mounted(moto: RunningS3) -> None:
     done = bucketfs("doctor", url, "-o", options, **moto.environment)
     assert done.returncode == 0, done.stdout
     assert "ok   rights: a mount has all that it needs" in done.stdout
-    assert "AWS_SECRET_ACCESS_KEY" in done.stdout, "the name of the variable"
+    assert "credentials: of the environment AWS_ACCESS_KEY_ID" in done.stdout
     assert moto.environment["AWS_SECRET_ACCESS_KEY"] not in done.stdout
     done = bucketfs("doctor", f"{url}-none", "-o", options, **moto.environment)
     assert done.returncode == 1
     assert "fail bucket: " in done.stdout
+
+
+def test_a_profile_is_examined_and_its_secrets_are_shown_nowhere(
+    moto: RunningS3, tmp_path: Path
+) -> None:
+    key, secret = (
+        moto.environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+    )
+    config, archive = tmp_path / "config.toml", tmp_path / "report.tar.gz"
+    config.write_text(
+        f'[box]\nurl = "s3://{moto.make_bucket()}"\nendpoint = "{moto.endpoint}"\n'
+        f'access_key = "{key}"\nsecret_key = "{secret}"\ncredential_command = "sh {secret}"\n'
+    )
+    config.chmod(0o600)
+    refused = bucketfs("doctor", "box", BUCKETFS_CONFIG=str(config))
+    assert (refused.returncode, secret in refused.stderr) == (1, False)
+    config.write_text(config.read_text().replace("credential_command", "crawler_names"))
+    environment = {"BUCKETFS_CONFIG": str(config), "AWS_EC2_METADATA_DISABLED": "true"}
+    done = bucketfs("doctor", "box", "--output", archive, **environment)
+    shown = bucketfs("config", "show", "box", **environment)
+    assert done.returncode == shown.returncode == 0, done.stdout
+    assert f"credentials: of the profile box in {config}" in done.stdout
+    assert "sh ***" in shown.stdout, "a secret that stands in an option, too"
+    files = b"".join(unpacked(archive).values())
+    assert secret not in done.stdout + done.stderr + shown.stdout
+    assert secret.encode() not in files
 
 
 def test_what_is_missing_on_the_machine_is_told(

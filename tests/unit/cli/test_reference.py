@@ -64,6 +64,8 @@ def test_every_option_and_command_has_its_place_in_the_pages() -> None:
     for key in ("url", "mountpoint", "secret_key", 'memory = "SIZE"', "writeback = true"):
         assert f".TP\n{key}\n" in file
     assert "/etc/fstab" in page("mount.bucketfs")
+    assert "-N NAMESPACE" in plain(page("mount.bucketfs"))
+    assert "mount-helper" not in text, "nobody types it"
 
 
 @pytest.mark.parametrize("name", NAMES)
