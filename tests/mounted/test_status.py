@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def on_a_terminal(*command: str | Path) -> str | None:
     """Return what a command shows on a terminal, in one line; None: there is no script(1)."""
     if not shutil.which("script"):
         return None
-    text = " ".join(["bucketfs", *map(str, command)])
+    text = " ".join([sys.executable, "-m", "bucketfs", *map(str, command)])
     done = subprocess.run(
         ["script", "-qec", text, "/dev/null"],
         capture_output=True,
