@@ -11,7 +11,7 @@ import ctypes
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -21,30 +21,20 @@ from bucketfs.control import ControlServer
 from bucketfs.counting import causes
 from bucketfs.counting.crawlers import Mode
 from bucketfs.counting.meter import Meter
-from bucketfs.counting.prices import Prices, parse_prices
+from bucketfs.counting.prices import read_prices
 from bucketfs.counting.statistics import Statistics
 from bucketfs.errors import ConfigurationError
-from bucketfs.fuse.boundary import InFlightTable, unwrapped
-from bucketfs.fuse.door import Door
-from bucketfs.fuse.draining import Drainer
-from bucketfs.fuse.durability import Durability
-from bucketfs.fuse.handles import Handles
-from bucketfs.fuse.jobs import JournalledJobs
-from bucketfs.fuse.keeping import Keeper, restore
-from bucketfs.fuse.operations import Operations
-from bucketfs.fuse.pending import Pending
+from bucketfs.fuse.boundary import unwrapped
 from bucketfs.fuse.session import (
     Session,
-    Supervisor,
     check_mountpoint,
     end_on_signal,
     mount_options,
+    take_over,
 )
-from bucketfs.fuse.writeback import WriteBack
-from bucketfs.namespace.attributes import Defaults
-from bucketfs.namespace.finder import AttributesPolicy, Finder
+from bucketfs.fuse.supervising import Supervisor, ask_through_kernel
+from bucketfs.layers import Layers, build
 from bucketfs.namespace.remembered import Remembered
-from bucketfs.namespace.tree import Tree
 from bucketfs.pagecache.appending import AppendPolicy
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
@@ -52,7 +42,10 @@ from bucketfs.served import Mounted
 from bucketfs.settings import MountSettings, mask_url, scheme_of
 from bucketfs.storage.admitting import Admitting
 from bucketfs.storage.interface import ObjectStore
+from bucketfs.storage.location import environment_with
 from bucketfs.storage.opening import StoreOptions, open_store
+from bucketfs.storage.patience import open_patiently
+from bucketfs.storage.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +58,12 @@ each thread, since bytes received by one thread are freed by another."""
 
 
 async def run_mount(
-    settings: MountSettings, ready: Callable[[], None], notify_socket: str | None = None
+    settings: MountSettings, ready: Callable[[], None], supervisor: Supervisor | None = None
 ) -> int:
     """Mount, call `ready` once the mount answers, serve until it is unmounted; return exit status.
 
     0: everything is in the bucket; 1: something could not be saved (the log names it).
-    `notify_socket`: where a service manager listens, see sd_notify(3).
+    `supervisor`: the service manager, if one started this process.
     Raises: BucketfsError before `ready`, where the mount could not begin.
     """
     _bound_arenas()
@@ -78,7 +71,7 @@ async def run_mount(
     status = 1
     try:
         async with trio.open_nursery() as nursery:
-            supervisor = Supervisor(notify_socket)
+            supervisor = supervisor or Supervisor(None)
             status = await _mount(settings, ready, supervisor, nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
@@ -92,49 +85,6 @@ def _bound_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """The layers of one mount, from the kernel down."""
-
-    operations: Operations
-    in_flight: InFlightTable
-    handles: Handles
-    drainer: Drainer
-    pending: Pending
-    pages: PageCache
-    tree: Tree
-    journal: Journal
-    jobs: JournalledJobs
-    durability: Durability
-    later: WriteBack | None
-    remembered: Remembered
-    statistics: Statistics
-    is_writable: bool
-
-    async def restore(self) -> None:
-        """End the jobs of an earlier mount, and put what it left unsaved back, to be saved soon."""
-        with causes.acting(causes.own("replay")):
-            await self.jobs.replay_left(self.tree.replay, is_first=True)
-            records = {record.number: record for record in self.journal.files}
-            for node in await restore(self.journal, self.tree, self.pages):
-                if node.record in records:
-                    self.pending.restored(node, records[node.record])
-                self.durability.closed(node)
-
-    def start(self, nursery: trio.Nursery) -> None:
-        """Start what goes on as long as the mount lives."""
-        nursery.start_soon(self.in_flight.sweep_for_ever)
-        nursery.start_soon(causes.attributed, "retry", self.drainer.retry_for_ever)
-        nursery.start_soon(self.journal.write_later_ones)
-        nursery.start_soon(self.remembered.write_for_ever)
-        if self.is_writable:
-            nursery.start_soon(
-                causes.attributed, "replay", self.jobs.retry_for_ever, self.tree.replay
-            )
-        if self.later is not None:
-            nursery.start_soon(self.later.run, self.durability)
-
-
 async def _mount(
     settings: MountSettings,
     ready: Callable[[], None],
@@ -144,7 +94,8 @@ async def _mount(
     await check_mountpoint(settings.mountpoint)
     _check_no_loop(settings)
     statistics = await trio.to_thread.run_sync(_new_statistics, settings)
-    store = await _open_bucket(settings, statistics)
+    opening = partial(_open_bucket, settings, statistics)
+    store = await open_patiently(opening, settings.mount_timeout_s, supervisor.hold_off)
     pages = journal = remembered = None
     try:
         pages = _page_cache(settings, store, nursery)
@@ -195,7 +146,8 @@ def _page_cache(settings: MountSettings, store: ObjectStore, nursery: trio.Nurse
 
 async def _open_bucket(settings: MountSettings, statistics: Statistics) -> ObjectStore:
     """Return the bucket, whose requests are counted, and refused to crawlers."""
-    store = await open_store(settings.url, store_options(settings, statistics.meter))
+    store: ObjectStore = await open_store(settings.url, store_options(settings, statistics.meter))
+    store = Watched(store, statistics.underway)
     return store if statistics.crawlers is None else Admitting(store)
 
 
@@ -203,85 +155,6 @@ def _identity(settings: MountSettings) -> str:
     """Return what a journal must be of for its files to be saved to this bucket."""
     url = mask_url(settings.url)
     return f"{url} at {settings.endpoint}" if settings.endpoint else url
-
-
-def build(
-    settings: MountSettings,
-    store: ObjectStore,
-    pages: PageCache,
-    journal: Journal,
-    nursery: trio.Nursery,
-    statistics: Statistics | None = None,
-    remembered: Remembered | None = None,
-) -> Layers:
-    """Put the layers above the store together."""
-    remembered = remembered or Remembered(None)
-    statistics = statistics or Statistics(scheme=scheme_of(settings.url))
-    keeper, jobs = Keeper(journal), JournalledJobs(journal)
-    later = None
-    if settings.is_write_back:
-        later = WriteBack(most=settings.concurrency, programs=statistics.programs)
-    tree = keeper.tree = _names(settings, store, keeper, jobs, later, nursery, remembered)
-    pending, door = Pending(tree), Door()
-    durability = Durability(tree, keeper, later, pending)
-    handles = Handles(tree, pages, durability, ttl_s=settings.ttl_s)
-    in_flight = InFlightTable(admission=statistics.crawlers)
-    operations = Operations(
-        tree, handles, in_flight, ttl_s=settings.ttl_s, has_acl=settings.acl, door=door
-    )
-    return Layers(
-        operations=operations,
-        in_flight=in_flight,
-        handles=handles,
-        drainer=Drainer(pending, durability, door, concurrency=settings.concurrency),
-        pending=pending,
-        pages=pages,
-        tree=tree,
-        journal=journal,
-        durability=durability,
-        later=later,
-        remembered=remembered,
-        jobs=jobs,
-        statistics=statistics,
-        is_writable=not settings.is_read_only,
-    )
-
-
-def _names(
-    settings: MountSettings,
-    store: ObjectStore,
-    keeper: Keeper,
-    jobs: JournalledJobs,
-    later: WriteBack | None,
-    nursery: trio.Nursery,
-    remembered: Remembered,
-) -> Tree:
-    """Return the names of the bucket, which tell `keeper` what becomes of kept files."""
-    defaults = Defaults(
-        settings.owner_uid, settings.owner_gid, settings.file_mode, settings.directory_mode
-    )
-    finder = Finder(
-        store,
-        ttl_s=settings.ttl_s,
-        defaults=defaults,
-        attributes_policy=cast("AttributesPolicy", settings.attributes_policy),
-        concurrency=settings.concurrency,
-        nursery=nursery,
-        remembered=remembered,
-    )
-    return Tree(
-        store,
-        finder,
-        defaults=defaults,
-        ttl_s=settings.ttl_s,
-        is_read_only=settings.is_read_only,
-        has_acl=settings.acl,
-        concurrency=settings.concurrency,
-        kept=keeper,
-        jobs=jobs,
-        conflict=settings.conflict,
-        later=later.add if later is not None else None,
-    )
 
 
 async def _serve(
@@ -301,13 +174,12 @@ async def _serve(
     mounted, drainer, status = Mounted(settings, layers), layers.drainer, 0
     control = ControlServer(settings.mountpoint, mounted, settings.cache_folder)
     async with trio.open_nursery() as side:
-        await side.start(control.serve)
-        session.mount()
+        await mounted.start(side, control)
+        await take_over(session)
         try:
             layers.start(side)
-            side.start_soon(supervisor.hold_off, mounted.describe_end)
             side.start_soon(end_on_signal, session, drainer.save_last, drainer.hurry)
-            side.start_soon(_announce, session, ready, supervisor)
+            side.start_soon(_announce, session, ready, supervisor, mounted)
             await session.run()
         except Exception:
             # What is unsaved must be saved all the same.
@@ -326,10 +198,15 @@ async def _serve(
     return status
 
 
-async def _announce(session: Session, ready: Callable[[], None], supervisor: Supervisor) -> None:
+async def _announce(
+    session: Session, ready: Callable[[], None], supervisor: Supervisor, mounted: Mounted
+) -> None:
     await session.wait_answering()
     ready()
     supervisor.tell("READY=1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.report, mounted.supervised)
+        await supervisor.feed(partial(ask_through_kernel, session.mountpoint))
 
 
 def _new_statistics(settings: MountSettings) -> Statistics:
@@ -337,27 +214,16 @@ def _new_statistics(settings: MountSettings) -> Statistics:
     return Statistics(
         scheme=scheme_of(settings.url),
         has_endpoint=settings.endpoint is not None,
-        prices=_read_prices(settings.prices_file),
+        prices=read_prices(settings.prices_file),
         crawlers=cast("Mode", settings.crawlers),
         crawler_names=settings.crawler_names,
     )
 
 
-def _read_prices(file: Path | None) -> Prices | None:
-    """Return what a file of prices says. Raises: ConfigurationError."""
-    if file is None:
-        return None
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"prices={file} cannot be read: {reason}") from exc
-    return parse_prices(text, f"prices={file}")
-
-
 def store_options(settings: MountSettings, meter: Meter | None = None) -> StoreOptions:
     """Return what the settings say of the store, whose requests `meter` counts."""
     return StoreOptions(
+        environment=environment_with(scheme_of(settings.url), settings.secrets),
         meter=meter or Meter(),
         endpoint=settings.endpoint,
         region=settings.region,

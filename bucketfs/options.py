@@ -8,10 +8,8 @@ What `bucketfs mount --help` says of options and what docs list comes from the s
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bucketfs.errors import ConfigurationError
 from bucketfs.settings import (
@@ -21,65 +19,19 @@ from bucketfs.settings import (
     CONFLICTS,
     CONNECTION_SCHEMES,
     CRAWLERS,
+    LOG_FORMATS,
     PAYLOADS,
+    Secrets,
 )
-
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_size(text: str) -> int:
-    """Return bytes: `128M`, `1.5GiB`, `4096`; units are powers of 1024. Raises: ValueError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("a size like 128M, 1.5G or 4096")
-    return int(float(match[1]) * (1 << _UNITS[match[2].upper()]))
-
-
-def parse_duration(text: str) -> float:
-    """Return seconds: `5`, `0.5`, `500ms`, `2m`, `1h`. Raises: ValueError."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("a time like 5, 0.5, 500ms or 2m")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def parse_count(text: str) -> int:
-    """Return a whole number, 0 or more. Raises: ValueError."""
-    if not text.isascii() or not text.isdigit():
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def parse_mask(text: str) -> int:
-    """Return permission bits from octal digits: `022`. Raises: ValueError."""
-    if re.fullmatch(r"(0o)?[0-7]{1,4}", text) is None:
-        raise ValueError("an octal number like 022")
-    return int(text, 8)
-
-
-def parse_path(text: str) -> Path:
-    """Return an absolute path: a daemon has no current folder. Raises: ValueError."""
-    if not text:
-        raise ValueError("a path")
-    return Path(text).expanduser().absolute()
-
-
-def parse_text(text: str) -> str:
-    """Return the text as it is. Raises: ValueError where there is none."""
-    if not text:
-        raise ValueError("not empty")
-    return text
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Return names that stand in a row with colons between. Raises: ValueError."""
-    names = tuple(name for name in text.split(":") if name)
-    if not names:
-        raise ValueError("names with colons between, like find:rsync")
-    return names
+from bucketfs.values import (
+    parse_count,
+    parse_duration,
+    parse_mask,
+    parse_names,
+    parse_path,
+    parse_size,
+    parse_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +155,13 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
     ),
     Option(
+        "mount_timeout",
+        "mount_timeout_s",
+        "wait so long for a store that cannot be reached (default: 0)",
+        parse_duration,
+        "SECONDS",
+    ),
+    Option(
         "abort_uploads_after",
         "abort_uploads_after_s",
         "abort uploads that nobody finished (default: 7d; 0: never)",
@@ -243,6 +202,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("prices", "prices_file", "TOML file of prices for bucketfs stats", parse_path, "FILE"),
     Option("log_file", "log_file", "log there instead of syslog", parse_path, "PATH"),
+    Option(
+        "log_format", "log_format", f"a line of the log: {_one_of(LOG_FORMATS)}", parse_text, "HOW"
+    ),
+    Option(
+        "metrics", "metrics", "tell metrics to collectors on 127.0.0.1:PORT", parse_text, "ADDRESS"
+    ),
     Option("debug", "is_debug", "log every request"),
     Option("ro", "is_read_only", "read-only", cancels="rw"),
     Option("rw", "is_read_only", "writable (default)", flag_value=False, cancels="ro"),
@@ -266,12 +231,13 @@ KERNEL_FLAGS: tuple[Option, ...] = (
 IGNORED = (
     *("_netdev", "_rnetdev", "auto", "noauto", "nofail", "defaults", "atime", "relatime"),
     *("norelatime", "strictatime", "nostrictatime", "diratime", "lazytime", "nolazytime", "user"),
-    *("nouser", "users", "owner", "noowner", "group", "nogroup"),
+    *("nouser", "users", "owner", "noowner", "group", "nogroup", "silent", "loud", "nomand"),
 )
 """Options of mount(8) that are for mount(8), systemd or other file systems."""
 
-IGNORED_PREFIXES = ("x-", "X-", "comment=")
-_TABLE: Mapping[str, Option] = {option.name: option for option in (*OPTIONS, *KERNEL_FLAGS)}
+IGNORED_PREFIXES = ("x-", "X-", "comment=", "user=", "helper=", "uhelper=")
+TABLE: Mapping[str, Option] = {option.name: option for option in (*OPTIONS, *KERNEL_FLAGS)}
+"""Every option by its name."""
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, object]:
@@ -280,22 +246,42 @@ def parse_options(texts: Iterable[str]) -> dict[str, object]:
     Raises: ConfigurationError naming the option that is unknown (and the nearest known one), or
     the value that is wrong and what is allowed.
     """
-    values: dict[str, object] = {}
-    kernel: dict[str, None] = {}
+    return folded(parse_items(texts))
+
+
+def parse_items(texts: Iterable[str]) -> Iterator[tuple[Option, object]]:
+    """Yield what the `-o` arguments say, in their order. Raises: ConfigurationError, as above."""
     for text in texts:
         for item in split(text):
-            if item in IGNORED or item.startswith(IGNORED_PREFIXES):
-                continue
-            option, value = _parse_item(item)
-            if option.setting != "kernel_options":
-                values[str(option.setting)] = value
-                continue
-            for name in (option.name, option.cancels):
-                kernel.pop(name or "", None)
+            if not is_ignored(item):
+                yield _parse_item(item)
+
+
+def folded(items: Iterable[tuple[Option, object]]) -> dict[str, object]:
+    """Return keyword values for `MountSettings`: of equal or opposite options the last one wins."""
+    values: dict[str, object] = {}
+    kernel: dict[str, None] = {}
+    for option, value in items:
+        if option.setting != "kernel_options":
+            values[str(option.setting)] = value
+            continue
+        for name in (option.name, option.cancels):
+            kernel.pop(name or "", None)
+        if value:
             kernel[option.name] = None
     if kernel:
         values["kernel_options"] = tuple(kernel)
     return values
+
+
+def is_ignored(item: str) -> bool:
+    """Tell whether an item of `-o` is for mount(8), systemd or other file systems."""
+    return item in IGNORED or item.startswith(IGNORED_PREFIXES)
+
+
+def escaped(value: str) -> str:
+    """Return a value as it is written in `-o`: `split` gives it back."""
+    return value.replace("\\", "\\\\").replace(",", "\\,")
 
 
 def split(text: str) -> Iterator[str]:
@@ -316,6 +302,17 @@ def split(text: str) -> Iterator[str]:
         yield "".join(item)
 
 
+def joined(items: Iterable[str]) -> str:
+    """Return the items as one `-o` argument, from which `split` makes them again."""
+    return ",".join(map(escaped, items))
+
+
+def is_known(item: str) -> bool:
+    """Return whether an item names an option, be it one that is ignored."""
+    name = item.partition("=")[0]
+    return name in TABLE or item in IGNORED or item.startswith(IGNORED_PREFIXES)
+
+
 def describe() -> str:
     """Return the table as text for a person: one option a line, aligned."""
     width = max(len(option.usage) for option in OPTIONS) + 2
@@ -324,7 +321,7 @@ def describe() -> str:
 
 def _parse_item(item: str) -> tuple[Option, object]:
     name, equals, text = item.partition("=")
-    option = _TABLE.get(name)
+    option = TABLE.get(name)
     if option is None:
         # Only the name is shown: what follows may be a secret that somebody put there.
         raise ConfigurationError(f"unknown option {name!r}{_nearest(name)}")
@@ -341,8 +338,10 @@ def _parse_item(item: str) -> tuple[Option, object]:
 
 
 def _nearest(name: str) -> str:
-    known = [*_TABLE, *IGNORED]
+    if name in Secrets._fields:
+        return ": a secret is never an option; a profile has it (bucketfs configure), or a variable"
+    known = [*TABLE, *IGNORED]
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not found:
         return " (bucketfs mount --help lists them)"
-    return f"; did you mean {_TABLE[found[0]].usage if found[0] in _TABLE else found[0]!r}?"
+    return f"; did you mean {TABLE[found[0]].usage if found[0] in TABLE else found[0]!r}?"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -52,7 +53,19 @@ PAYLOADS = ("auto", "signed", "unsigned")
 APPENDS = ("auto", "always", "never")
 CONFLICTS = ("fail", "copy", "overwrite")
 ATTRIBUTES_POLICIES = ("auto", "exact", "listing")
+LOG_FORMATS = ("text", "json")
 CRAWLERS = ("refuse", "cached", "allow")
+
+
+class Secrets(NamedTuple):
+    """Keys that a person gave to bucketfs itself; without, the cloud's own places have them."""
+
+    access_key: str
+    secret_key: str
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(***)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +84,8 @@ class MountSettings:
     is_read_only: bool = False
     is_debug: bool = False
     log_file: Path | None = None
+    log_format: str = "text"
+    metrics: str | None = None
     endpoint: str | None = None
     region: str | None = None
     scheme: str | None = None
@@ -97,6 +112,7 @@ class MountSettings:
     part_size: int = 8 * MIB
     concurrency: int = 16
     timeout_s: float = 60.0
+    mount_timeout_s: float = 0.0
     abort_uploads_after_s: float = 7 * 86_400.0
     is_write_back: bool = False
     append: str = "auto"
@@ -106,6 +122,7 @@ class MountSettings:
     crawler_names: tuple[str, ...] = ()
     prices_file: Path | None = None
     kernel_options: tuple[str, ...] = ()
+    secrets: Secrets | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_url(self.url)
@@ -117,6 +134,7 @@ class MountSettings:
         _check_choice("conflict", self.conflict, CONFLICTS)
         _check_choice("attributes", self.attributes_policy, ATTRIBUTES_POLICIES)
         _check_choice("crawlers", self.crawlers, CRAWLERS)
+        _check_choice("log_format", self.log_format, LOG_FORMATS)
         _check_range("memory", self.memory_bytes, 16 * MIB, None, "16M")
         _check_range("disk", self.disk_bytes, 64 * MIB, None, "64M")
         if self.read_cache_bytes:
@@ -124,6 +142,7 @@ class MountSettings:
         _check_range("part_size", self.part_size, 5 * MIB, 5 * GIB, "5M to 5G")
         _check_range("concurrency", self.concurrency, 1, 512, "1 to 512")
         _check_range("timeout", self.timeout_s, 1, 3600, "1 to 3600 (seconds)")
+        _check_range("mount_timeout", self.mount_timeout_s, 0, None, "0 or more (seconds)")
         _check_range("ttl", self.ttl_s, 0, None, "0 or more (seconds)")
         for name in ("umask", "fmask", "dmask"):
             mask = getattr(self, name)
@@ -159,6 +178,11 @@ class MountSettings:
         if self.traffic_limit_bytes_s is not None:
             least, most = 100 * KIB, 100 * MIB
             _check_range("traffic_limit", self.traffic_limit_bytes_s, least, most, "100K to 100M")
+
+    def shown(self, hide: Callable[[str], str]) -> dict[str, str]:
+        """Return all of them as text for people, but no secrets: what `hide` leaves of the text."""
+        names = [each.name for each in fields(self) if each.name != "secrets"]
+        return {name: hide(mask_url(str(getattr(self, name)))) for name in names}
 
     @property
     def owner_uid(self) -> int:

@@ -26,8 +26,10 @@ RANKS = {
     "cli": 0,
     "__main__": 0,
     "options": 1,
+    "values": 1,
     "mount": 2,
     "served": 2,
+    "layers": 2,
     "fuse": 3,
     "control": 3,
     "namespace": 4,
@@ -44,7 +46,7 @@ LEAVES = {"", "errors", "logs", "workers"}
 STRANGERS = [("namespace", "pagecache"), ("pagecache", "namespace"), ("control", "fuse")]
 """Layers that never import each other although their ranks would not forbid it."""
 
-SETTINGS_READERS = {"cli", "mount", "served", "options", "__main__"}
+SETTINGS_READERS = {"cli", "mount", "served", "layers", "options", "__main__"}
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "misc", "manager", "base"}
 ENVIRONMENT_READERS = {"cli", "settings.py", "options.py", "logs.py", "control"}
 ENVIRONMENT_READING_FILES = {"credentials.py", "location.py"}

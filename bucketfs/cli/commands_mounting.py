@@ -7,18 +7,22 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, Options, app
+from bucketfs.cli import completing
+from bucketfs.cli.app import Debug, Mountpoint, Options, Source, app, untouched
 from bucketfs.options import describe
 from bucketfs.settings import SCHEMES
 
 _MOUNT_HELP = f"""Mount the bucket at URL on the directory MOUNTPOINT.
+
+Instead of URL the name of a profile will do (`bucketfs configure` makes one); a profile may also
+say where, then MOUNTPOINT can be left out.
 
 \b
 URL is one of
 {"".join(f"  {form:<40}{meaning}{chr(10)}" for form, meaning in SCHEMES.items())}
 Returns when the mount answers. Credentials come from the environment
 (AWS_ACCESS_KEY_ID, COS_SECRET_ID, BCE_ACCESS_KEY_ID, QINIU_ACCESS_KEY, LIBCLOUD_KEY
-and their secrets), else from the files of the clouds' own tools.
+and their secrets), from the profile, else from the files of the clouds' own tools.
 
 \b
 Options for -o (comma-separated; a comma in a value is written \\,):
@@ -30,11 +34,18 @@ _netdev, nofail, noauto, user, x-systemd.* and so on.
 
 @app.command(help=_MOUNT_HELP)
 def mount(
-    url: Annotated[str, typer.Argument(metavar="URL")],
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    source: Source,
+    mountpoint: Annotated[
+        Path | None, typer.Argument(metavar="MOUNTPOINT", parser=untouched)
+    ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("-o", metavar="OPT,OPT=VALUE,...", help="Mount options; may be repeated."),
+        typer.Option(
+            "-o",
+            metavar="OPT,OPT=VALUE,...",
+            help="Mount options; may be repeated.",
+            autocompletion=completing.options,
+        ),
     ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", "-f", help="Stay in the foreground; log to stderr.")
@@ -48,9 +59,12 @@ def mount(
 ) -> None:
     """Mount a bucket (the help text is `_MOUNT_HELP`)."""
     from bucketfs.cli.mounting import mount_bucket, settings_from
+    from bucketfs.cli.profiles import is_url
 
+    if mountpoint is None and is_url(source):
+        raise typer.BadParameter("Missing argument 'MOUNTPOINT'.")
     settings = settings_from(
-        url,
+        source,
         mountpoint,
         options or [],
         is_foreground=foreground,
@@ -62,7 +76,7 @@ def mount(
 
 @app.command()
 def umount(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Mountpoint,
     force: Annotated[
         bool,
         typer.Option(
@@ -86,16 +100,16 @@ def umount(
 
 @app.command()
 def probe(
-    url: Annotated[str, typer.Argument(metavar="URL")],
+    source: Source,
     options: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show requests and tracebacks.")] = False,
 ) -> None:
-    """Show what the bucket at URL can do and what these credentials may do in it.
+    """Show what the bucket at URL (or of PROFILE) can do and what these keys may do in it.
 
     Lists it, and writes, reads and deletes one small object of its own. The exit status is 1 if a
     mount would lack a right (list and read are enough with -o ro).
     """
     from bucketfs.cli.probing import probe_bucket
 
-    raise typer.Exit(probe_bucket(url, options or [], is_json=as_json, is_debug=debug))
+    raise typer.Exit(probe_bucket(source, options or [], is_json=as_json, is_debug=debug))

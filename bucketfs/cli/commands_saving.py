@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, Options, app
+from bucketfs.cli import completing
+from bucketfs.cli.app import Debug, Options, PathOnMount, app, untouched
 
 _RECOVER_HELP = """Show or export the files that a mount left unsaved in CACHE_DIR.
 
@@ -27,10 +28,20 @@ they are holes in the copy, which is said for each file, and the exit status is 
 deleted but what --forget names.
 """
 
+FetchUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL|PROFILE",
+        help="Fetch from there (default: as it was mounted).",
+        autocompletion=completing.sources,
+    ),
+]
+
 
 @app.command()
 def sync(
-    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    path: PathOnMount,
     debug: Debug = False,
 ) -> None:
     """Wait until everything at and below PATH is in the bucket, showing what is left.
@@ -49,7 +60,7 @@ def sync(
 
 @app.command()
 def pending(
-    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR")],
+    place: Annotated[Path, typer.Argument(metavar="MOUNTPOINT|CACHE_DIR", parser=untouched)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -85,10 +96,7 @@ def recover(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Fetch what only the bucket has from there.")
     ] = False,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="Fetch from there (default: as it was mounted)."),
-    ] = None,
+    url: FetchUrl = None,
     options: Options = None,
     forget: Annotated[
         list[str] | None,

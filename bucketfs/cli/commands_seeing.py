@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bucketfs.cli.app import Debug, app
+from bucketfs.cli.app import Debug, Mountpoint, PathsOnMounts, app
 
 
 @app.command()
 def stats(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT")],
+    mountpoint: Mountpoint,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     interval: Annotated[
         float | None,
@@ -50,7 +49,7 @@ def stats(
 
 @app.command()
 def warmup(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...")],
+    paths: PathsOnMounts,
     debug: Debug = False,
 ) -> None:
     """Fetch everything at and below each PATH into the disk cache, showing how far it is.

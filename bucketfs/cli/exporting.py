@@ -11,11 +11,13 @@ from pathlib import Path
 
 import trio
 
+from bucketfs.cli.requirements import needing_fuse
+from bucketfs.cli.resolving import NOWHERE, resolve
 from bucketfs.errors import BucketfsError, ConfigurationError, ConfusedServer, StorageError
 from bucketfs.namespace import keys
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata
 from bucketfs.namespace.parallel import for_each
-from bucketfs.options import parse_options
+from bucketfs.options import escaped
 from bucketfs.pagecache.exporting import (
     Span,
     blocks,
@@ -39,26 +41,22 @@ class Fetching:
 
     @classmethod
     def of(cls, contents: Contents, url: str | None, options: Sequence[str]) -> Fetching:
-        """Return the bucket at `url`, or else where the journal says that it is.
+        """Return the bucket at `url` (or of a profile), or else where the journal says that it is.
 
         Raises: ConfigurationError (a wrong URL or option).
         """
-        values = parse_options(options)
         known, _, endpoint = contents.store_url.partition(" at ")
-        if url is None and endpoint:
-            values.setdefault("endpoint", endpoint)
-        # Nothing is mounted: the place only completes the settings.
-        return cls(
-            MountSettings(
-                url=url or known,
-                mountpoint=Path(os.sep),
-                **values,  # type: ignore[arg-type]  # the table of options names settings
-            )
-        )
+        if url is not None:
+            return cls(resolve(url, options).settings())
+        MountSettings(url=known, mountpoint=NOWHERE)
+        # Where the files were to go counts more than what this shell says of other mounts.
+        place = [f"endpoint={escaped(endpoint)}"] if endpoint else []
+        return cls(resolve(known, [*place, *options]).settings())
 
     async def open(self) -> ObjectStore:
         """Open it. Raises: StorageError, ConfigurationError."""
-        from bucketfs.mount import store_options
+        with needing_fuse():
+            from bucketfs.mount import store_options
         from bucketfs.storage.opening import open_store
 
         return await open_store(self.settings.url, store_options(self.settings))

@@ -13,15 +13,31 @@ from typing import NoReturn
 
 import typer
 
-from bucketfs.cli import commands_mounting, commands_saving, commands_seeing
+from bucketfs.cli import (
+    commands_mounting,
+    commands_saving,
+    commands_seeing,
+    commands_settings,
+    commands_system,
+    commands_watching,
+)
 from bucketfs.cli.app import app
 from bucketfs.errors import BucketfsError
+
+__all__ = ["COMMANDS", "app", "main"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (commands_mounting, commands_saving, commands_seeing)
+COMMANDS = (
+    commands_mounting,
+    commands_saving,
+    commands_seeing,
+    commands_settings,
+    commands_system,
+    commands_watching,
+)
 """Their commands are those of `app`, in this order, once they are imported."""
 
 # click's own class, whether typer brings its own click or uses the package.

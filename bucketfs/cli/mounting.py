@@ -12,6 +12,8 @@ from pathlib import Path
 from bucketfs import logs
 from bucketfs.cli.daemon import Ready, start_daemon
 from bucketfs.cli.mountpoints import resolved
+from bucketfs.cli.requirements import check_program, needing_fuse
+from bucketfs.cli.resolving import resolve
 from bucketfs.errors import (
     AccessDenied,
     BucketfsError,
@@ -21,7 +23,6 @@ from bucketfs.errors import (
     StorageError,
     Transient,
 )
-from bucketfs.options import parse_options
 from bucketfs.settings import MountSettings, disk_bytes_for, mask_url
 
 log = logging.getLogger(__name__)
@@ -35,24 +36,29 @@ _REASONS: tuple[tuple[type[StorageError], str], ...] = (
 
 
 def settings_from(
-    url: str,
-    mountpoint: Path,
+    source: str,
+    mountpoint: Path | None,
     options: Sequence[str],
     *,
     is_foreground: bool,
     is_read_only: bool,
     is_debug: bool,
 ) -> MountSettings:
-    """Return the settings that a command line asks for. Raises: ConfigurationError.
+    """Return the settings that a command line, the environment and a profile ask for.
 
-    The mount point becomes absolute without symbolic links, as the kernel's table will show it.
+    `source` is a URL or the name of a profile. The mount point (None: the profile's) becomes
+    absolute without symbolic links, as the kernel's table will show it. Raises: ConfigurationError.
     """
-    values = parse_options(options)
+    asked = resolve(source, options)
+    place = mountpoint or asked.mountpoint
+    if place is None:
+        raise ConfigurationError(f"where to? `bucketfs mount {mask_url(source)} MOUNTPOINT`")
+    values = asked.values()
     values["is_read_only"] = is_read_only or bool(values.get("is_read_only"))
     values["is_debug"] = is_debug or bool(values.get("is_debug"))
     settings = MountSettings(
-        url=url,
-        mountpoint=resolved(mountpoint),
+        url=asked.url,
+        mountpoint=resolved(place),
         is_foreground=is_foreground,
         **values,  # type: ignore[arg-type]  # the table of options names settings and their types
     )
@@ -66,6 +72,7 @@ def mount_bucket(settings: MountSettings) -> int:
 
     Raises: BucketfsError where the mount could not be made.
     """
+    check_program()
     if settings.is_foreground:
         try:
             return serve(settings, _nobody_waits)
@@ -95,20 +102,31 @@ def serve(settings: MountSettings, ready: Ready) -> int:
             is_debug=settings.is_debug,
             log_file=settings.log_file,
             name=str(settings.mountpoint),
+            log_format=settings.log_format,
         )
     except OSError as exc:
         raise ConfigurationError(f"cannot write the log: {exc}") from exc
     import trio
 
-    from bucketfs.mount import run_mount
+    with needing_fuse():
+        from bucketfs.fuse.supervising import Supervisor
+        from bucketfs.mount import run_mount
 
     try:
-        return trio.run(run_mount, settings, ready, os.environ.get("NOTIFY_SOCKET"))
+        supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET"), _watchdog_s())
+        return trio.run(run_mount, settings, ready, supervisor)
     except BaseExceptionGroup as group:
         cause = cause_of(group)
         if isinstance(cause, BucketfsError | OSError | KeyboardInterrupt) and not settings.is_debug:
             raise cause from group
         raise
+
+
+def _watchdog_s() -> float | None:
+    """Return how long the service manager waits for a sign of life; None: it does not."""
+    time_us, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    is_meant = process is None or process == str(os.getpid())
+    return int(time_us) / 1e6 if is_meant and time_us.isdecimal() and int(time_us) else None
 
 
 def cause_of(exc: BaseException) -> BaseException:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import typer
 
+from bucketfs.cli.asking import cache_folder_at, client_of
 from bucketfs.cli.mountpoints import is_ours, resolved
 from bucketfs.cli.progress import counted, printable
-from bucketfs.control import ControlClient, Report, cache_folder_of
+from bucketfs.control import Report, cache_folder_of
 from bucketfs.errors import ConfigurationError
 from bucketfs.pagecache.folder import is_taken
 from bucketfs.pagecache.images import ROW, SPILL
@@ -62,13 +63,13 @@ def pending_of(place: Path) -> list[Report]:
             )
         owner = _owner_of(known)
         return _asked(owner, known) if owner is not None else _in_journal(known)
-    return _asked(mountpoint, cache_folder_of(mountpoint))
+    return _asked(mountpoint, cache_folder_at(mountpoint))
 
 
 def _asked(mountpoint: Path, folder: Path | None) -> list[Report]:
     """Ask the mount process; where it does not answer, read what it had kept."""
     try:
-        return ControlClient(mountpoint).pending()
+        return client_of(mountpoint).pending()
     except TimeoutError:
         state = "does not answer"
     except OSError:

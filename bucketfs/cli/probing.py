@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 import typer
 
 from bucketfs import logs
+from bucketfs.cli.requirements import needing_fuse
+from bucketfs.cli.resolving import resolve
 from bucketfs.errors import ConfigurationError, StorageError
-from bucketfs.options import parse_options
 from bucketfs.settings import MountSettings, mask_url
 from bucketfs.storage.probing import CLOCK_TOLERANCE_S, Findings, Right, probe
 
@@ -23,38 +22,36 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def probe_bucket(url: str, options: Sequence[str], *, is_json: bool, is_debug: bool) -> int:
-    """Probe the bucket at `url`, show what was found; return 1 if a mount would lack a right.
+def probe_bucket(source: str, options: Sequence[str], *, is_json: bool, is_debug: bool) -> int:
+    """Probe the bucket of a URL or profile, show what was found; 1: a mount would lack a right.
 
     Raises: ConfigurationError with one line where the store cannot be used at all.
     """
-    values = parse_options(options)
-    is_debug = is_debug or bool(values.get("is_debug"))
-    # Nothing is mounted: the place only completes the settings.
-    settings = MountSettings(
-        url=url,
-        mountpoint=Path(os.sep),
-        **values,  # type: ignore[arg-type]  # the table of options names settings and their types
-    )
+    settings = resolve(source, options).settings()
+    is_debug = is_debug or settings.is_debug
+    url = settings.url
     if is_debug:
         logs.configure(is_foreground=True, is_debug=True, log_file=None, name="probe")
     else:
         # Every failure is told below, once.
         logging.getLogger(logs.LOGGER_NAME).addHandler(logging.NullHandler())
-    findings = _found(settings)
+    findings = found(settings)
     missing = findings.missing(is_read_only=settings.is_read_only)
     if is_json:
         typer.echo(json.dumps(_as_document(url, findings), indent=2))
     else:
         _show(mask_url(url), findings)
-    for line in _complaints(findings, missing):
+    for line in complaints(findings, missing):
         typer.echo(f"bucketfs: error: {line}", err=True)
     return 1 if missing or findings.left_key else 0
 
 
-def _found(settings: MountSettings) -> Findings:
+def found(settings: MountSettings) -> Findings:
+    """Return what a probe of the bucket finds. Raises: ConfigurationError in one line."""
     from bucketfs.cli.mounting import cause_of, describe_error
-    from bucketfs.mount import store_options
+
+    with needing_fuse():
+        from bucketfs.mount import store_options
     from bucketfs.storage.opening import open_store
 
     async def run() -> Findings:
@@ -73,7 +70,8 @@ def _found(settings: MountSettings) -> Findings:
         raise ConfigurationError(describe_error(cause, settings.url, verb="use")) from exc
 
 
-def _complaints(findings: Findings, missing: Sequence[Right]) -> list[str]:
+def complaints(findings: Findings, missing: Sequence[Right]) -> list[str]:
+    """Return a line for each thing that a mount would miss, or that the probe left."""
     lines = []
     if missing:
         names = " and ".join(right.name for right in missing)

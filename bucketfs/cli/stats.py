@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from bucketfs.cli.asking import asked
+from bucketfs.cli.intervals import RATES, each, rates
 from bucketfs.cli.mountpoints import mounted_at
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.cli.progress import counted, printable
-from bucketfs.control import ControlClient, Report, cache_folder_of
-from bucketfs.errors import ConfigurationError
+from bucketfs.control import ControlClient, Report
 
 PROGRAMS_SHOWN = 15
 """Programs in the table of a terminal; everything else shows all that are told apart."""
@@ -30,18 +30,6 @@ _STORE = ("requests", "failures", "retries", "sent_bytes", "received_bytes")
 _PROGRAM = ("requests", "failures", "sent_bytes", "received_bytes")
 _KERNEL = ("requests", "errors", "hits", "bytes", "hit_bytes")
 _QUANTILES = ("p50", "p90", "p99", "max")
-_RATES = (
-    "requests_s",
-    "failures_s",
-    "sent_bytes_s",
-    "received_bytes_s",
-    "kernel_s",
-    "lookup_hits",
-    "read_hits",
-    "in_flight",
-    "memory_bytes",
-)
-"""Columns of a line of `--interval`: `_s` are a second's, hits are shares (-: none was asked)."""
 
 
 def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> int:
@@ -51,7 +39,7 @@ def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> 
     """
     place = mounted_at(mountpoint)
     if interval_s is None:
-        report = _asked(place)
+        report = asked(place, ControlClient.statistics)
         if is_json:
             typer.echo(json.dumps(report, indent=2))
         elif sys.stdout.isatty():
@@ -61,35 +49,11 @@ def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> 
                 typer.echo("\t".join(row))
         return 0
     if is_json:
-        for report in _each(place, interval_s):
+        for report in each(place, interval_s):
             _say(json.dumps(report))
         return 0
     _show_rates(place, interval_s)
     return 0
-
-
-def _asked(place: Path) -> Report:
-    try:
-        return ControlClient(place).statistics()
-    except TimeoutError as exc:
-        raise ConfigurationError(f"the mount process of {place} does not answer") from exc
-    except OSError as exc:
-        raise ConfigurationError(
-            f"the mount process of {place} is gone, and what it had counted with it; what it had "
-            f"not saved is in {cache_folder_of(place) or 'its cache folder'}"
-        ) from exc
-
-
-def _each(place: Path, interval_s: float) -> Iterator[Report]:
-    """Yield reports, the first at once, until the mount ends. Raises: as `_asked`, at first."""
-    yield _asked(place)
-    while True:
-        time.sleep(interval_s)
-        try:
-            report = ControlClient(place).statistics()
-        except OSError:
-            return
-        yield report
 
 
 def plain_rows(report: Report) -> Iterator[Row]:
@@ -130,44 +94,14 @@ def _number(value: float) -> str:
 def _show_rates(place: Path, interval_s: float) -> None:
     is_terminal = sys.stdout.isatty()
     before: Report | None = None
-    for count, report in enumerate(_each(place, interval_s)):
+    for count, report in enumerate(each(place, interval_s)):
         if is_terminal and count % 20 == 0:
-            _say("".join(f"{name:>18}" for name in _RATES))
+            _say("".join(f"{name:>18}" for name in RATES))
         if before is not None:
             found = rates(before, report)
-            cells = [_rate_words(found[name]) for name in _RATES]
+            cells = [_rate_words(found[name]) for name in RATES]
             _say("".join(f"{cell:>18}" for cell in cells) if is_terminal else "\t".join(cells))
         before = report
-
-
-def rates(before: Report, after: Report) -> dict[str, float | None]:
-    """Return what happened between two reports of one mount, by the names of `_RATES`."""
-    seconds = max(after["uptime_s"] - before["uptime_s"], 1e-6)
-    store, was = _sums(after["requests"]), _sums(before["requests"])
-    kernel, kernel_was = _sums(after["kernel"]), _sums(before["kernel"])
-    found: dict[str, float | None] = {
-        f"{name}_s": (store.get(name, 0) - was.get(name, 0)) / seconds
-        for name in ("requests", "failures", "sent_bytes", "received_bytes")
-    }
-    found["kernel_s"] = (kernel.get("requests", 0) - kernel_was.get("requests", 0)) / seconds
-    for kind in ("lookup", "read"):
-        asked, hits = (
-            after["kernel"].get(kind, {}).get(name, 0) - before["kernel"].get(kind, {}).get(name, 0)
-            for name in ("requests", "hits")
-        )
-        found[f"{kind}_hits"] = hits / asked if asked else None
-    found["in_flight"] = after["budgets"]["requests"]["used"]
-    found["memory_bytes"] = after["budgets"]["memory_bytes"]["used"]
-    return found
-
-
-def _sums(table: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for figures in table.values():
-        for name, value in figures.items():
-            if isinstance(value, int):
-                found[name] = found.get(name, 0) + value
-    return found
 
 
 def _rate_words(value: float | None) -> str:
@@ -187,7 +121,11 @@ def _say(line: str) -> None:
 def _show_tables(report: Report) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    print_tables(Console(highlight=False), report)
+
+
+def print_tables(console: Any, report: Report) -> None:
+    """Print what a terminal shows of a report."""
     age = age_words(report["uptime_s"])
     where = f"{report['url']} on {report['mountpoint']}, mounted {age} ago"
     console.print(where, markup=False)

@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
+from bucketfs.cli.asking import client_of
 from bucketfs.cli.mountpoints import check_alive, mount_of, names_on
 from bucketfs.cli.progress import last_of, tell_failed, where_kept
-from bucketfs.control import ControlClient
 from bucketfs.errors import ConfigurationError
 
 
@@ -20,7 +20,7 @@ def sync(path: Path) -> int:
     Raises: ConfigurationError where the path is on no mount, or its process is gone.
     """
     place, names = mount_of(path)
-    client = ControlClient(place)
+    client = client_of(place)
     check_alive(client, place)
     if names:
         names = names_on(place, path)

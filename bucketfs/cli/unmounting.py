@@ -10,13 +10,16 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import trio
 import typer
 
+from bucketfs.cli.asking import client_of
 from bucketfs.cli.mountpoints import mounted_at
-from bucketfs.cli.progress import last_of, tell_failed, where_kept
+from bucketfs.cli.progress import counted, last_of, tell_failed, where_kept
+from bucketfs.cli.requirements import missing_program
 from bucketfs.control import ControlClient, Report, cache_folder_of
 from bucketfs.errors import ConfigurationError
-from bucketfs.fuse import mounttable
+from bucketfs.fuse import mounttable, takeover
 
 UNMOUNT_TIMEOUT_S = 30.0
 CLOSING_S = 2.0
@@ -31,7 +34,7 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
     or it is busy.
     """
     place = mounted_at(mountpoint)
-    client = ControlClient(place)
+    client = client_of(place)
     try:
         _wait_until_closed(client, place)
         draining = cast("Generator[Report]", client.drain(is_last=is_forced))
@@ -39,16 +42,61 @@ def unmount(mountpoint: Path, *, is_forced: bool = False) -> int:
         with contextlib.closing(draining):
             return _drain_and_free(client, draining, place, is_forced=is_forced)
     except TimeoutError as exc:
-        raise ConfigurationError(f"the mount process of {place} does not answer") from exc
+        if not is_forced:
+            raise ConfigurationError(
+                f"the mount process of {place} does not answer (--force takes the mount away)"
+            ) from exc
+        return _give_up(place, "does not answer")
     except OSError:
-        folder = cache_folder_of(place)
-        if folder is None and mounttable.find(place) is None:
-            return 0  # somebody else has unmounted it meanwhile, and everything was saved
-        left = f"what it had not saved is in {folder or 'its cache folder'}"
-        how = f"the next mount saves it, `bucketfs recover {folder or 'CACHE_DIR'}` exports it"
-        _free(place, is_lazy=True)
-        typer.echo(f"bucketfs: error: the process of {place} is gone; {left}: {how}", err=True)
-        return 1
+        return _unmount_unheard(place)
+
+
+def detach(mountpoint: Path) -> int:
+    """Unmount without waiting: it vanishes at once, and its process saves what is left, then ends.
+
+    Return 1 if the process is gone, so that nobody does. Raises: ConfigurationError.
+    """
+    place = mounted_at(mountpoint)
+    try:
+        report = client_of(place).status()
+    except TimeoutError:
+        return _give_up(place, "does not answer")
+    except OSError:
+        return _unmount_unheard(place, is_lazy=True)
+    _free(place, is_lazy=True)
+    files, pid = int(report.get("dirty_files", 0)), report.get("pid")
+    if files:
+        left = counted(files, "file")
+        typer.echo(f"bucketfs: {place} is detached; process {pid} still saves {left}", err=True)
+    return 0
+
+
+def _unmount_unheard(place: Path, *, is_lazy: bool = False) -> int:
+    """Unmount what has no control socket: its process is gone, or is that of another user."""
+    entry = mounttable.find(place)
+    folder = cache_folder_of(place, entry.owner_uid if entry else None)
+    if folder is None and entry is None:
+        return 0  # somebody else has unmounted it meanwhile, and everything was saved
+    if entry is None or trio.run(takeover.is_dead, place):
+        return _give_up(place, "is gone")
+    _free(place, is_lazy=is_lazy)
+    typer.echo(
+        f"bucketfs: {place} is unmounted; its process could not be asked: it saves what is left "
+        "by itself, and its log tells what could not be saved",
+        err=True,
+    )
+    return 0
+
+
+def _give_up(place: Path, what: str) -> int:
+    """Take a mount away whose process does nothing any more, and say where its files are."""
+    entry = mounttable.find(place)
+    folder = cache_folder_of(place, entry.owner_uid if entry else None)
+    left = f"what it had not saved is in {folder or 'its cache folder'}"
+    how = f"the next mount saves it, `bucketfs recover {folder or 'CACHE_DIR'}` exports it"
+    _free(place, is_lazy=True)
+    typer.echo(f"bucketfs: error: the process of {place} {what}; {left}: {how}", err=True)
+    return 1
 
 
 def _wait_until_closed(client: ControlClient, place: Path) -> None:
@@ -116,7 +164,7 @@ def _free(place: Path, *, is_lazy: bool = False) -> None:
             command, capture_output=True, text=True, timeout=UNMOUNT_TIMEOUT_S, check=False
         )
     except FileNotFoundError as exc:
-        raise ConfigurationError("fusermount3 is missing: install the package fuse3") from exc
+        raise missing_program() from exc
     except subprocess.TimeoutExpired as exc:
         raise ConfigurationError(f"unmounting {place} takes too long") from exc
     if done.returncode and mounttable.find(place) is not None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bucketfs.cli.asking import client_of
 from bucketfs.cli.mountpoints import check_alive, mount_of, names_on
 from bucketfs.cli.pending import size_words
 from bucketfs.cli.progress import counted, new_bar, printable
-from bucketfs.control import ControlClient, Report
+from bucketfs.control import Report
 from bucketfs.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _by_mount(paths: Sequence[Path]) -> dict[Path, list[list[str]]]:
     for path in paths:
         place, names = mount_of(path)
         if place not in found:
-            check_alive(ControlClient(place), place)
+            check_alive(client_of(place), place)
         found.setdefault(place, []).append(names_on(place, path) if names else [])
     return found
 
@@ -75,7 +76,7 @@ def _questions(paths: list[list[str]]) -> Iterator[list[list[str]]]:
 def _one(place: Path, paths: list[list[str]]) -> Report:
     """Ask a mount for some paths, and show how far it is; return its last report."""
     try:
-        reports = cast("Generator[Report]", ControlClient(place).warm_up(paths))
+        reports = cast("Generator[Report]", client_of(place).warm_up(paths))
         with closing(reports):
             last = _watch(reports)
     except OSError as exc:

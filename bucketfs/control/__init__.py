@@ -5,7 +5,13 @@ The protocol is one JSON object a line: the client sends `{"command": ...}` and 
 with one or more objects.
 
     status   one report
-    stats    what was counted since the mount, one object (docs/operations.md has its fields)
+    stats    what was counted since the mount, one object (docs/operations.md has its fields);
+             "has_histograms": latencies with their histograms
+    health   one report with uptime_s, failed_files, errors, budgets
+    info     what is known of the file "inode", one object
+    inflight "kernel": what the kernel waits for now; "store": the calls of the store under way
+    log      where the log goes, and its lines after number "after"; "level": log from that on
+    settings what the mount was asked for, by name, as text without secrets
     pending  what is not in the bucket: objects with "files", the last one with "is_last"
     sync     saves what is at and below the names in "path": reports; the last one has "failed"
     warmup   brings what is at and below each of "paths" to the disk cache: reports of how far it
@@ -19,16 +25,23 @@ Reports have "dirty_files" and "dirty_bytes"; "failed" are objects with path, re
 """
 
 from bucketfs.control.client import ControlClient
-from bucketfs.control.places import cache_folder_of, runtime_folder, socket_path
+from bucketfs.control.places import (
+    cache_folder_of,
+    log_file_of,
+    runtime_folder,
+    socket_path,
+)
 from bucketfs.control.reports import Report
-from bucketfs.control.server import ControlServer, Served
+from bucketfs.control.server import Answer, ControlServer, Served
 
 __all__ = [
+    "Answer",
     "ControlClient",
     "ControlServer",
     "Report",
     "Served",
     "cache_folder_of",
+    "log_file_of",
     "runtime_folder",
     "socket_path",
 ]

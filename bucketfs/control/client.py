@@ -8,21 +8,26 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bucketfs.control.places import socket_path
+from bucketfs.control import places
 from bucketfs.control.reports import Report
 from bucketfs.errors import ConfigurationError
 
 ANSWER_TIMEOUT_S = 30.0
 """A live mount sends a report far more often than this, whatever it is waiting for."""
+_LONGEST_ANSWER_BYTES = 64 << 20
+"""Root asks the mounts of other users as well, who may answer whatever they like."""
 QUICK_TIMEOUT_S = 5.0
 """For questions that need no request: a process that is alive answers them from memory."""
 
 
 class ControlClient:
-    """Asks the mount process behind a mount point. Blocking; for commands, not for the mount."""
+    """Asks the mount process behind a mount point. Blocking; for commands, not for the mount.
 
-    def __init__(self, mountpoint: Path) -> None:
-        self._path = socket_path(mountpoint)
+    `owner_uid` is who mounted (default: you); root may ask the mounts of others.
+    """
+
+    def __init__(self, mountpoint: Path, owner_uid: int | None = None) -> None:
+        self._path = places.find(mountpoint, ".sock", owner_uid)
 
     def is_alive(self) -> bool:
         """Return whether a mount process answers at all."""
@@ -35,9 +40,20 @@ class ControlClient:
         """Return one report. Raises: OSError where no mount process listens, or none answers."""
         return next(self._ask("status", timeout_s=QUICK_TIMEOUT_S))
 
-    def statistics(self) -> Report:
+    def ask(
+        self, question: str, *, timeout_s: float = QUICK_TIMEOUT_S, **details: object
+    ) -> Report:
+        """Return the answer to a question, which mostly needs no request. Raises: OSError.
+
+        Raises: ConfigurationError where the mount process says that it cannot be answered.
+        """
+        for answer in self._ask(question, timeout_s=timeout_s, **details):
+            return answer
+        raise ConnectionResetError("the mount process ended while it was answering")
+
+    def statistics(self, *, has_histograms: bool = False) -> Report:
         """Return what was counted since the mount. Raises: OSError."""
-        return next(self._ask("stats", timeout_s=QUICK_TIMEOUT_S))
+        return self.ask("stats", has_histograms=has_histograms)
 
     def pending(self) -> list[Report]:
         """Return what is not in the bucket, one object a file. Raises: OSError."""
@@ -95,7 +111,7 @@ class ControlClient:
 def _read_reports(connection: socket.socket) -> Iterator[Report]:
     """Yield what the server says until it closes the connection."""
     with connection, connection.makefile("rb") as lines:
-        for line in lines:
+        while line := lines.readline(_LONGEST_ANSWER_BYTES):
             report = json.loads(line)
             if "error" in report:
                 raise ConfigurationError(f"the mount process answers: {report['error']}")

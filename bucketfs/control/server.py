@@ -7,16 +7,18 @@ import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
-from bucketfs.control.places import note_path, socket_path
+from bucketfs import logs
+from bucketfs.control.places import forget, note_path, socket_path
 from bucketfs.control.reports import Report
+from bucketfs.errors import BucketfsError
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +42,19 @@ class Warming(Protocol):
         """Return what failed so far."""
 
 
+Answer = Callable[[Mapping[str, Any]], Awaitable[Report]]
+"""Answers a question, which may name details, from memory. Raises: BucketfsError."""
+
+
 class Served(Protocol):
     """The mount, as its control socket sees it; `served.Mounted` is one."""
 
+    @property
+    def answers(self) -> Mapping[str, Answer]:
+        """What answers questions that are one object, by their names."""
+
     def report(self, path: Sequence[str] = ()) -> Report:
         """Return one report; what is left is counted at and below a path (its names)."""
-
-    def statistics(self) -> Report:
-        """Return all that was counted since the mount."""
 
     def pending(self) -> Sequence[Report]:
         """Return what is not in the bucket, one object a file."""
@@ -77,6 +84,7 @@ class ControlServer:
     """Answers on the control socket of one mount."""
 
     def __init__(self, mountpoint: Path, served: Served, cache_folder: Path) -> None:
+        self._mountpoint = mountpoint
         self._path = socket_path(mountpoint)
         self._note = note_path(mountpoint)
         self._cache_folder = cache_folder
@@ -90,11 +98,15 @@ class ControlServer:
         """Serve until cancelled; the socket's file goes away with it. Start it with `start()`."""
         listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # A left-over socket of a dead mount; a live one would still hold its mount point.
-        self._path.unlink(missing_ok=True)
+        forget(self._mountpoint)
         await listener.bind(os.fspath(self._path))
         self._path.chmod(0o600)
         listener.listen(16)
-        note = {"cache_folder": os.fspath(self._cache_folder), "pid": os.getpid()}
+        note = {
+            "cache_folder": os.fspath(self._cache_folder),
+            "pid": os.getpid(),
+            "log": logs.state().get("path"),
+        }
         self._note.write_text(json.dumps(note), "utf-8")
         try:
             task_status.started()
@@ -131,14 +143,14 @@ class ControlServer:
     async def _obey(self, line: bytes, stream: trio.SocketStream) -> None:
         try:
             asked = json.loads(line)
-            command, path = asked.get("command"), [str(name) for name in asked.get("path", ())]
+            command, path = str(asked.get("command")), [str(name) for name in asked.get("path", ())]
             paths = [[str(name) for name in each] for each in asked.get("paths", ())]
         except (ValueError, AttributeError, TypeError):
-            asked, command, path, paths = {}, None, [], []
+            asked, command, path, paths = {}, "", [], []
         if command == "status":
             await _send(stream, self._served.report())
-        elif command == "stats":
-            await _send(stream, self._served.statistics())
+        elif command in self._served.answers:
+            await _send(stream, await self._answered(command, asked))
         elif command == "pending":
             await self._send_pending(stream)
         elif command == "sync":
@@ -151,6 +163,12 @@ class ControlServer:
             await self._send_watch(stream)
         else:
             await _send(stream, {"error": "unknown command"})
+
+    async def _answered(self, question: str, details: Mapping[str, Any]) -> Report:
+        try:
+            return await self._served.answers[question](details)
+        except BucketfsError as exc:
+            return {"error": str(exc)}
 
     async def _send_pending(self, stream: trio.SocketStream) -> None:
         files = self._served.pending()

@@ -23,9 +23,11 @@ class CallSum:
         self.hit_bytes = 0
         self.latency = Histogram()
 
-    def report(self) -> dict[str, Any]:
+    def report(self, *, has_histogram: bool = False) -> dict[str, Any]:
         """Return the figures by name."""
+        details = {"histogram": self.latency.details()} if has_histogram else {}
         return {
+            **details,
             "requests": self.latency.count,
             "errors": self.errors,
             "hits": self.hits,
@@ -58,6 +60,9 @@ class Calls:
             if not has_waited:
                 total.hit_bytes += size_bytes
 
-    def report(self) -> dict[str, Any]:
+    def report(self, *, has_histograms: bool = False) -> dict[str, Any]:
         """Return the figures by kind."""
-        return {kind: self._sums[kind].report() for kind in sorted(self._sums)}
+        return {
+            kind: self._sums[kind].report(has_histogram=has_histograms)
+            for kind in sorted(self._sums)
+        }

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 from bucketfs.counting import causes
@@ -103,6 +104,11 @@ class _OperationSum(_Sum):
         self.retries = 0
         self.latency = Histogram()
 
+    def details(self, *, has_histogram: bool) -> dict[str, Any]:
+        """Return the figures by name, where asked for with the whole histogram."""
+        found = {"histogram": self.latency.details()} if has_histogram else {}
+        return {**found, **self.report()}
+
     def report(self) -> dict[str, Any]:
         """Return the figures by name."""
         return {
@@ -137,7 +143,20 @@ class Meter:
         self._most_programs = most_programs
         self._lock = threading.Lock()
         self._operations: dict[str, _OperationSum] = {}
+        self._date: tuple[str, float] | None = None
         self._by_program: dict[Program, _ProgramSum] = {}
+
+    def note_date(self, date: str | None) -> None:
+        """Note what a server said of the time, just now (the Date of its answer)."""
+        if date is not None:
+            self._date = (date, time.time())
+
+    def clock_skew_s(self) -> float | None:
+        """Return how far the server's clock is before ours, within some seconds; None: unknown."""
+        if self._date is None:
+            return None
+        parsed = parsedate_tz(self._date[0])
+        return None if parsed is None else mktime_tz(parsed) - self._date[1]
 
     def begin(self, operation: str) -> Asked:
         """Begin to count a request for the cause of what goes on now; `end` must follow."""
@@ -181,16 +200,25 @@ class Meter:
         with self._lock:
             return sum(total.in_flight for total in self._operations.values())
 
+    @property
+    def failures(self) -> int:
+        """How many requests had no usable answer."""
+        with self._lock:
+            return sum(total.failures for total in self._operations.values())
+
     def totals(self) -> tuple[dict[str, int], int]:
         """Return the requests so far by operation, and the bytes that came."""
         with self._lock:
             found = {name: total.requests for name, total in self._operations.items()}
             return found, sum(total.received_bytes for total in self._operations.values())
 
-    def report(self) -> dict[str, Any]:
+    def report(self, *, has_histograms: bool = False) -> dict[str, Any]:
         """Return everything: `requests` by operation, `programs` by who caused most of them."""
         with self._lock:
-            operations = {name: total.report() for name, total in sorted(self._operations.items())}
+            operations = {
+                name: total.details(has_histogram=has_histograms)
+                for name, total in sorted(self._operations.items())
+            }
             programs = [
                 {
                     "kind": program.kind,

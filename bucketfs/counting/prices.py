@@ -1,4 +1,6 @@
-"""What counted requests may cost: price tables, and an estimate of a month. Pure.
+"""What counted requests may cost: price tables, and an estimate of a month.
+
+Pure, but for `read_prices`.
 
 Only requests and bytes that leave the bucket are priced. Storage is not: a mount does not know how
 much there is. Nor are free allowances, taxes, discounts, retrievals from cold classes, replication
@@ -11,6 +13,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bucketfs.errors import ConfigurationError
@@ -130,6 +133,18 @@ def bill(
         "per_30_days": month.report(),
         "not_included": NOT_INCLUDED,
     }
+
+
+def read_prices(file: Path | None) -> Prices | None:
+    """Return what a file of prices says. Raises: ConfigurationError."""
+    if file is None:
+        return None
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"prices={file} cannot be read: {reason}") from exc
+    return parse_prices(text, f"prices={file}")
 
 
 def parse_prices(text: str, where: str) -> Prices:

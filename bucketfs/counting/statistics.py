@@ -16,6 +16,7 @@ from bucketfs.counting.crawlers import Crawlers, Mode
 from bucketfs.counting.meter import Meter
 from bucketfs.counting.prices import BUILT_IN, Prices, bill
 from bucketfs.counting.programs import Programs
+from bucketfs.counting.underway import Underway
 
 FORMAT = 1
 
@@ -39,6 +40,7 @@ class Statistics:
     ) -> None:
         self.programs = Programs()
         self.meter = Meter(self.programs)
+        self.underway = Underway()
         self.crawlers: Crawlers | None = None
         if crawlers != "allow":
             self.crawlers = Crawlers(self.programs, crawlers, crawler_names)
@@ -47,19 +49,31 @@ class Statistics:
             self._prices = replace(BUILT_IN["s3"], name=f"as if it were {BUILT_IN['s3'].name}")
         self._began_s = time.monotonic()
 
-    def report(self, calls: Calls, budgets: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began_s
+
+    def report(
+        self,
+        calls: Calls,
+        budgets: Mapping[str, Mapping[str, int]],
+        *,
+        has_histograms: bool = False,
+    ) -> dict[str, Any]:
         """Return everything that is known now.
 
         `calls` are those of the kernel; `budgets` what is in use of each, and its limit.
+        `has_histograms`: each latency with all its buckets beside it.
         """
-        uptime_s = time.monotonic() - self._began_s
+        uptime_s = self.uptime_s
         requests, received_bytes = self.meter.totals()
         none: dict[str, Any] = {"mode": "allow", "refused": {}}
         return {
             "format": FORMAT,
             "uptime_s": round(uptime_s, 3),
-            **self.meter.report(),
-            "kernel": calls.report(),
+            **self.meter.report(has_histograms=has_histograms),
+            "kernel": calls.report(has_histograms=has_histograms),
             "budgets": {name: dict(budget) for name, budget in budgets.items()},
             "crawlers": self.crawlers.report() if self.crawlers is not None else none,
             "bill": bill(self._prices, requests, received_bytes, uptime_s)

@@ -135,12 +135,13 @@ class InFlight(Cause):
     """One request that the kernel waits for, and the cause of all that is done for it.
 
     `pid` is the process that waits. `since_s` is on the monotonic clock. `size_bytes` were read or
-    written by it.
+    written by it. `name`: which of its subject's entries it is about.
     """
 
     __slots__ = (
         "is_failed",
         "is_reported",
+        "name",
         "operation",
         "scope",
         "since_s",
@@ -148,13 +149,16 @@ class InFlight(Cause):
         "subject",
     )
 
-    def __init__(self, operation: str, subject: object, pid: int) -> None:
+    def __init__(
+        self, operation: str, subject: object, pid: int, name: bytes | None = None
+    ) -> None:
         # As Cause does it, without the call: this happens for every request.
         self.pid = pid
         self.program = None
         self.has_waited = False
         self.operation = operation
         self.subject = subject
+        self.name = name
         self.scope: trio.CancelScope | None = None
         self.since_s = time.monotonic()
         self.is_reported = False
@@ -177,6 +181,9 @@ class InFlightTable:
 
     def __len__(self) -> int:
         return len(self._requests)
+
+    def __iter__(self) -> Iterator[InFlight]:
+        return iter(list(self._requests))
 
     def add(self, request: InFlight) -> None:
         """Begin with `request`: what this task does from now on is done for it."""
@@ -245,13 +252,14 @@ def request(handler: Handler) -> Handler:
     """
     operation = handler.__name__
     is_bound = operation in _DEADLINE_BOUND
+    has_name = _is_about_a_name(handler)
     size_of = _SIZES.get(operation)
     context = _place_of_context(handler)
 
     @functools.wraps(handler)
     async def guarded(self: HasInFlight, *args: Any) -> Any:
         pid = self.pid_of(args[0]) if context is None else args[context].pid
-        flight = InFlight(operation, args[0], pid)
+        flight = InFlight(operation, args[0], pid, args[1] if has_name else None)
         self.in_flight.add(flight)
         try:
             if not is_bound:
@@ -277,6 +285,12 @@ def request(handler: Handler) -> Handler:
             self.in_flight.remove(flight)
 
     return cast("Handler", guarded)
+
+
+def _is_about_a_name(handler: Callable[..., Any]) -> bool:
+    """Tell whether a handler is about an entry of a directory, whose name comes second."""
+    names = [name for name in inspect.signature(handler).parameters if name != "self"]
+    return len(names) > 1 and names[0].startswith("parent_inode")
 
 
 def _place_of_context(handler: Callable[..., Any]) -> int | None:

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+_OWNER = re.compile(r"(?:^|,)user_id=(\d+)(?:,|$)")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the table; `device` is `MAJOR:MINOR`."""
+    """One line of the table; `device` is `MAJOR:MINOR`, `owner_uid` who mounted it (of FUSE)."""
 
     mountpoint: str
     device: str
     type: str
     source: str
+    owner_uid: int | None = None
 
     @property
     def minor(self) -> int:
@@ -32,21 +34,32 @@ class MountEntry:
 
 def parse(text: str) -> list[MountEntry]:
     """Return the entries of a mountinfo text (see proc(5)); lines of another shape are left out."""
-    entries = []
+    found = []
     for line in text.splitlines():
         left, dash, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if dash and len(fields) >= 6 and len(tail) >= 2:
-            entries.append(MountEntry(_unescape(fields[4]), fields[2], tail[0], _unescape(tail[1])))
-    return entries
+            place, source = _unescape(fields[4]), _unescape(tail[1])
+            owner_uid = _owner_of(tail[2] if len(tail) > 2 else "")
+            found.append(MountEntry(place, fields[2], tail[0], source, owner_uid))
+    return found
 
 
 def find(mountpoint: Path) -> MountEntry | None:
     """Return what is on top at `mountpoint` (an absolute, resolved path), or None."""
     wanted = os.fspath(mountpoint)
-    raw = MOUNTINFO.read_bytes().decode("utf-8", "surrogateescape")
-    found = [entry for entry in parse(raw) if entry.mountpoint == wanted]
+    found = [entry for entry in entries() if entry.mountpoint == wanted]
     return found[-1] if found else None
+
+
+def entries() -> list[MountEntry]:
+    """Return all that is mounted, as this process sees it; what is on top comes last."""
+    return parse(MOUNTINFO.read_bytes().decode("utf-8", "surrogateescape"))
+
+
+def _owner_of(options: str) -> int | None:
+    match = _OWNER.search(options)
+    return int(match[1]) if match else None
 
 
 def _unescape(text: str) -> str:

@@ -16,10 +16,12 @@ import trio
 from bucketfs.errors import InvalidOperation, IsADirectory, NotADirectory, NotPermitted
 from bucketfs.fuse import replies
 from bucketfs.fuse.boundary import InFlightTable, request
+from bucketfs.fuse.describing import Describer
 from bucketfs.fuse.door import Door
 from bucketfs.fuse.handles import Handles
 from bucketfs.namespace.nodes import Caller, Changes, Inode, Node
 from bucketfs.namespace.tree import Tree
+from bucketfs.namespace.xattrs import TOLD
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Operations(pyfuse3.Operations):
         tree: Tree,
         handles: Handles,
         in_flight: InFlightTable,
+        describer: Describer | None = None,
         *,
         ttl_s: float,
         has_acl: bool = False,
@@ -46,6 +49,7 @@ class Operations(pyfuse3.Operations):
     ) -> None:
         super().__init__()
         self._door = door or Door()
+        self._describer = describer
         self.enable_acl = has_acl
         self.in_flight = in_flight
         self.initialised = trio.Event()
@@ -224,7 +228,10 @@ class Operations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> bytes:
         """Return the value of an extended attribute."""
-        return await self._tree.xattrs.get(self._node(inode), name)
+        node = self._node(inode)
+        if self._describer is not None and name.startswith(TOLD):
+            return await self._describer.attribute(node, name)
+        return await self._tree.xattrs.get(node, name)
 
     @request
     async def setxattr(

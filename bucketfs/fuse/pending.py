@@ -99,6 +99,10 @@ class Pending:
                 del self._efforts[inode]
         return sorted(map(self._described, nodes), key=lambda file: file.path)
 
+    def failed(self) -> int:
+        """Return how many files could not be saved when it was last tried."""
+        return sum(self.last_error(node) is not None for node in self.nodes())
+
     def last_error(self, node: Node) -> str | None:
         """Return why the last attempt to save a file failed; None: none did."""
         efforts = self._efforts.get(node.inode)
@@ -113,6 +117,10 @@ class Pending:
         for name in names:
             node = node.children.get(name) if node is not None else None
         return node
+
+    def file(self, node: Node) -> PendingFile | None:
+        """Return what is pending of a file; None: it is in the bucket as it is here."""
+        return self._described(node) if node.is_dirty or node.waits_for_delete else None
 
     def _described(self, node: Node) -> PendingFile:
         efforts = self._efforts.get(node.inode) or _Efforts()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pyfuse3
 import trio
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.fuse import mounttable, turnstile
+from bucketfs.fuse import mounttable, takeover, turnstile
 from bucketfs.fuse.operations import Operations
 
 log = logging.getLogger(__name__)
@@ -31,9 +30,7 @@ LEAST_TASKS = 4
 """Idle tasks beyond these end, and with them their request buffer of 1 MiB."""
 MOST_TASKS = 128
 _MOUNT_CHECK_S = 10.0
-EXTENSION_S = 60.0
-"""How much longer a service manager shall wait, from each time that it is told so."""
-EXTENSION_INTERVAL_S = 5.0
+FUSE_CONF = Path("/etc/fuse.conf")
 
 
 def mount_options(
@@ -66,9 +63,12 @@ def _plain(source: str) -> str:
 async def check_mountpoint(mountpoint: Path) -> None:
     """Make sure that something can be mounted there. Raises: ConfigurationError.
 
-    Call it before `Session.mount`. A mount point that hangs is given up after some seconds.
+    Call it before `Session.mount`. A mount point that hangs is given up after some seconds. A mount
+    of ours whose process is gone is no hindrance: `takeover.free_dead` takes it away.
     """
     entry = mounttable.find(mountpoint)
+    if await takeover.is_dead(mountpoint):
+        return
     if entry is not None and entry.type.startswith("fuse"):
         raise ConfigurationError(
             f"{mountpoint} is a mount already ({entry.source}, {entry.type}); if its process is "
@@ -100,58 +100,27 @@ def _check_folder(mountpoint: Path) -> None:
         )
 
 
-class Supervisor:
-    """What started this process as a service, and wants to be told how it is: sd_notify(3).
-
-    `address` is what its NOTIFY_SOCKET says; None: there is none, and nothing is done. A manager
-    that does not listen is no error. Never waits.
-    """
-
-    def __init__(self, address: str | None) -> None:
-        self._address = address
-
-    def tell(self, *lines: str) -> None:
-        """Send assignments like `READY=1`."""
-        if not self._address:
-            return
-        # "@" stands for the NUL of an abstract name.
-        address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
-                sender.sendto("\n".join(lines).encode(errors="replace"), address)
-        except OSError as exc:
-            log.debug("the service manager was not told: %s", exc)
-
-    async def hold_off(self, describe: Callable[[], str | None]) -> None:
-        """Ask for more time again and again while the mount is being ended, until cancelled.
-
-        `describe` returns the status, None as long as nothing ends. What is being saved has time
-        limits of its own.
-        """
-        extension = f"EXTEND_TIMEOUT_USEC={int(EXTENSION_S * 1e6)}"
-        while True:
-            status = describe()
-            if status is not None:
-                self.tell(extension, f"STATUS={status}")
-            await trio.sleep(EXTENSION_INTERVAL_S)
-
-
 class Session:
     """The one connection of this process. Use: `mount`, `run`, `close`."""
 
     def __init__(self, operations: Operations, mountpoint: Path, options: set[str]) -> None:
+        self.mountpoint = mountpoint
         self._operations = operations
-        self._mountpoint = mountpoint
         self._options = options
         self._is_running = False
 
     def mount(self) -> None:
         """Mount; requests wait until `run`. Raises: ConfigurationError (libfuse says why)."""
+        if "allow_other" in self._options and not _may_let_others_in():
+            raise ConfigurationError(
+                "allow_other needs a line user_allow_other in /etc/fuse.conf, which only root can "
+                f"write: echo user_allow_other | sudo tee -a {FUSE_CONF}"
+            )
         try:
-            pyfuse3.init(self._operations, os.fspath(self._mountpoint), self._options)
+            pyfuse3.init(self._operations, os.fspath(self.mountpoint), self._options)
         except RuntimeError as exc:
             raise ConfigurationError(
-                f"cannot mount on {self._mountpoint}: {exc} (may you mount there? is fuse3 "
+                f"cannot mount on {self.mountpoint}: {exc} (may you mount there? is fuse3 "
                 "installed? does /etc/fuse.conf allow these options?)"
             ) from exc
 
@@ -176,9 +145,27 @@ class Session:
     async def wait_answering(self) -> None:
         """Wait until the kernel has begun to talk, then tune it where we are permitted to."""
         await self._operations.initialised.wait()
-        entry = mounttable.find(self._mountpoint)
+        entry = mounttable.find(self.mountpoint)
         if entry is not None:
             tune(entry)
+
+
+def _may_let_others_in() -> bool:
+    """Tell whether fusermount3 lets us use `allow_other`."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        lines = FUSE_CONF.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return True  # fusermount3 decides
+    return any(line.strip() == "user_allow_other" for line in lines)
+
+
+async def take_over(session: Session) -> None:
+    """Mount, where a killed mount of ours may still stand. Raises: ConfigurationError."""
+    if await takeover.free_dead(session.mountpoint):
+        await check_mountpoint(session.mountpoint)
+    session.mount()
 
 
 def tune(entry: mounttable.MountEntry) -> None:

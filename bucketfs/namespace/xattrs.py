@@ -19,6 +19,11 @@ from bucketfs.namespace import acl
 from bucketfs.namespace.nodes import Node
 from bucketfs.namespace.setattr import Changer
 
+TOLD = b"user.bucketfs."
+"""What these names say is told by `fuse.describing`: it can be read, but is not the file's own.
+
+They are in no list, so that cp -a, rsync -X and tar do not copy them, and nothing sets them."""
+
 XATTR_CREATE = 1
 XATTR_REPLACE = 2
 NAME_MAX_BYTES = 255
@@ -43,7 +48,7 @@ class ExtendedAttributes:
     async def list(self, node: Node) -> list[bytes]:
         """Return the names that can be read here."""
         names = (os.fsencode(name) for name in node.attributes.xattrs)
-        return [name for name in names if self._is_served(name)]
+        return [name for name in names if self._is_served(name) and not name.startswith(TOLD)]
 
     async def set(self, node: Node, name: bytes, value: bytes, flags: int = 0) -> None:
         """Set a value; `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
@@ -51,7 +56,7 @@ class ExtendedAttributes:
         Raises: EntryExists (CREATE), AttributeNotFound (REPLACE), AttributesTooLarge,
         NotPermitted (`user.` on what is no file or directory), NotImplementedHere.
         """
-        text = self._checked(name)
+        text = self._changeable(name)
         if flags & ~(XATTR_CREATE | XATTR_REPLACE):
             raise InvalidOperation(f"unknown flags {flags:#x}")
         if len(value) > VALUE_MAX_BYTES:
@@ -70,11 +75,16 @@ class ExtendedAttributes:
 
     async def remove(self, node: Node, name: bytes) -> None:
         """Remove an attribute. Raises: AttributeNotFound, NotImplementedHere."""
-        text = self._checked(name)
+        text = self._changeable(name)
         xattrs = dict(node.attributes.xattrs)
         if xattrs.pop(text, None) is None:
             raise AttributeNotFound(f"no extended attribute {name!r}")
         await self._changer.apply(node, replace(node.attributes, xattrs=xattrs))
+
+    def _changeable(self, name: bytes) -> str:
+        if name.startswith(TOLD):
+            raise NotImplementedHere(f"{name!r} is told by the mount, it cannot be changed")
+        return self._checked(name)
 
     def _checked(self, name: bytes) -> str:
         if len(name) > NAME_MAX_BYTES:

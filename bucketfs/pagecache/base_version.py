@@ -31,6 +31,11 @@ class BaseVersion:
         """The version, under the key that it has now."""
         return self._reader.info
 
+    @property
+    def held_bytes(self) -> int:
+        """How many of its bytes are in memory."""
+        return self._reader.held_bytes
+
     async def read(self, start: int, length: int) -> Sequence[bytes | memoryview]:
         """Return exactly the bytes asked for. Raises: StorageError, ObjectChanged."""
         self._readers += 1

@@ -11,15 +11,11 @@ from dataclasses import dataclass
 
 import trio
 
-from bucketfs.errors import (
-    ObjectChanged,
-    ObjectNotFound,
-    Transient,
-)
+from bucketfs.errors import ObjectChanged, ObjectNotFound, Transient
 from bucketfs.pagecache.appending import AppendPolicy, Growth, has_same_bytes
 from bucketfs.pagecache.base_version import FETCH_BYTES, Bases, BaseVersion
 from bucketfs.pagecache.bodies import zeros
-from bucketfs.pagecache.extents import END, Extent, Kind, Ranges
+from bucketfs.pagecache.extents import END, Extent, Kind, Ranges, held
 from bucketfs.pagecache.images import Image, take
 from bucketfs.pagecache.pages import Pages, reading
 from bucketfs.pagecache.records import UploadRecord
@@ -65,6 +61,7 @@ class Content:
         self._pages = pages
         self._base = None if info is None else self._new_base(info, data)
         self._stream: Stream | None = None
+        self._finishing: Stream | None = None
         # A file that was never saved has to be, even if empty; so has what a mount left unsaved.
         self._changes = 1 if info is None or is_restored else 0
         self._saved_changes = 0
@@ -110,6 +107,13 @@ class Content:
     def dirty_bytes(self) -> int:
         """How many bytes only this content has."""
         return self._pages.dirty_bytes if self.is_dirty else 0
+
+    def figures(self) -> dict[str, int]:
+        """Return how many bytes are where; `sent_bytes`: of the save or upload under way."""
+        sending = self._stream or self._finishing or self._unfinished
+        read_bytes = self._base.held_bytes if self._base else 0
+        found = {**held(self._pages.extents), "sent_bytes": sending.sent_bytes}
+        return {**found, "memory_bytes": found["memory_bytes"] + read_bytes}
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         """Return up to `length` bytes from `offset`; fewer only at the end of the file.
@@ -357,6 +361,7 @@ class Content:
         """Finish the stream; None where there is none, or none any more."""
         # From here on the stream is out of reach of writes: it belongs to the snapshot.
         stream, self._stream = self._stream, None
+        self._finishing = stream
         if stream is not None and await stream.has_begun():
             try:
                 info = await stream.finish(snapshot, precondition)

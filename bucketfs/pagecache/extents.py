@@ -187,6 +187,15 @@ class Extents:
         self._size = max(self._size, stop)
 
 
+def held(extents: Iterable[Extent]) -> dict[str, int]:
+    """Return how many bytes of a file are in memory, and how many in its spill file."""
+    kinds = dict.fromkeys(Kind, 0)
+    for extent in extents:
+        kinds[extent.kind] += extent.length
+    memory_bytes = kinds[Kind.DIRTY] + kinds[Kind.CLEAN]
+    return {"memory_bytes": memory_bytes, "spilled_bytes": kinds[Kind.SPILLED]}
+
+
 def merged(row: Iterable[Extent]) -> list[Extent]:
     """Return the extents of `row` (ascending, gapless), neighbours joined where they are one."""
     joined: list[Extent] = []

@@ -113,6 +113,14 @@ class ObjectReader:
             cursor.drop_passed()
         return views
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are in memory."""
+        if self._data is not None:
+            return self._data.nbytes
+        streams = (stream for cursor in self._cursors for stream in cursor.streams)
+        return sum(stream.front - stream.kept_from for stream in streams)
+
     def moved(self, info: ObjectInfo) -> None:
         """Say that the same bytes are now `info`'s key and version; requests under way go on."""
         self.info = info

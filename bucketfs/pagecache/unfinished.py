@@ -82,6 +82,12 @@ class Unfinished:
         known = self.ongoing or self._record
         return None if known is None else known.attributes
 
+    @property
+    def sent_bytes(self) -> int:
+        """How many bytes the store has of it, in parts that are good."""
+        parts = self.ongoing.parts if self.ongoing is not None else {}
+        return sum(part.size for _, part in parts.values())
+
     def restore(self, record: UploadRecord) -> None:
         """Note the upload that an earlier mount had begun for this file."""
         self._record = record

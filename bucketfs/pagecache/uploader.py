@@ -55,6 +55,11 @@ class Stream:
         self._ended = trio.Event()
         self._give, self._get = trio.open_memory_channel[int](0)
 
+    @property
+    def sent_bytes(self) -> int:
+        """How many bytes the store has of it, in parts that are good."""
+        return sum(part.size for part in self._parts.values())
+
     async def has_begun(self) -> bool:
         """Take no more parts, wait for those under way, and tell whether there is an upload."""
         self._give.close()

@@ -6,7 +6,7 @@ Each dialect's opener takes both; `opening.py` has the table of dialects.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,35 @@ URL_FORMS: Mapping[str, str] = {
     "memory": "memory://name[/prefix]",
 }
 """The schemes, and how a URL of each is written."""
+
+KEY_VARIABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),),
+    "cos": (
+        ("COS_SECRET_ID", "COS_SECRET_KEY", "COS_TOKEN"),
+        (
+            *("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"),
+            *("TENCENTCLOUD_SESSION_TOKEN", "TENCENTCLOUD_TOKEN"),
+        ),
+    ),
+    "bos": (("BCE_ACCESS_KEY_ID", "BCE_SECRET_ACCESS_KEY", "BCE_SESSION_TOKEN"),),
+    "kodo": (("QINIU_ACCESS_KEY", "QINIU_SECRET_KEY"),),
+    PROVIDER_SCHEME: (("LIBCLOUD_KEY", "LIBCLOUD_SECRET"),),
+}
+"""Where each dialect looks for its keys, first places first: key id, secret, session token."""
+
+
+def environment_with(scheme: str, keys: Sequence[str | None] | None) -> dict[str, str]:
+    """Return this process's environment as if it had `keys` (id, secret, token) and no others.
+
+    So a dialect finds given keys where it looks first, and no other process can see them. None:
+    nothing was given, the environment as it is.
+    """
+    if keys is None:
+        return dict(os.environ)
+    places = KEY_VARIABLES[scheme]
+    known = {name for names in places for name in names}
+    given = {name: key for name, key in zip(places[0], keys, strict=False) if key}
+    return {name: text for name, text in os.environ.items() if name not in known} | given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 
 from bucketfs.counting.meter import Meter
+from bucketfs.counting.underway import pausing
 from bucketfs.errors import ObjectChanged, ObjectNotFound, Transient
 from bucketfs.storage.decorated import DecoratedStore, DecoratedUpload
 from bucketfs.storage.interface import (
@@ -68,7 +69,8 @@ class Patience:
             raise exc
         _log.info("%s failed, again in %.1f s: %s", operation, pause_s, exc)
         self._meter.retried(operation)
-        await trio.sleep(pause_s)
+        with pausing(pause_s):
+            await trio.sleep(pause_s)
 
 
 class Retrying(DecoratedStore):

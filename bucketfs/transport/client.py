@@ -154,6 +154,7 @@ class HttpClient:
                         response, asked.is_kept = await exchange(
                             wire, request, headers, target, asked.of
                         )
+                        self._meter.note_date(response.headers.get("date"))
                         return response
                     raise Transient(f"no answer from {request.host}: timed out")
                 except BrokenConnection as exc:
@@ -175,6 +176,7 @@ class HttpClient:
                     wire = BlockingWire(connection.sock)
                     work = exchange(wire, request, headers, target, asked.of)
                     response, asked.is_kept = done(work)
+                    self._meter.note_date(response.headers.get("date"))
                     return response
                 except BrokenConnection as exc:
                     _check_stale(exc, request, is_fresh)

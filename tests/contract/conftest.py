@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bucketfs.counting.meter import Meter
+from bucketfs.counting.underway import Underway
 from bucketfs.storage.decorated import DecoratedStore
 from bucketfs.storage.directory import DirectoryStore
 from bucketfs.storage.directory.labels import SidecarLabels
@@ -21,6 +22,7 @@ from bucketfs.storage.opening import StoreOptions, open_store
 from bucketfs.storage.prefixed import Prefixed
 from bucketfs.storage.retrying import Retrying
 from bucketfs.storage.throttled import Throttled
+from bucketfs.storage.watched import Watched
 from tests.contract.deviations import DEVIATIONS
 from tests.contract.libcloud_stores import (
     LIBCLOUD_KINDS,
@@ -40,6 +42,7 @@ DECORATED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "memory": lambda store: store,
     "decorated": DecoratedStore,
     "metered": lambda store: Metered(store, Meter()),
+    "watched": lambda store: Watched(store, Underway()),
     "throttled": lambda store: Throttled(store, 2),
     "retrying": Retrying,
     "prefixed": lambda store: Prefixed(store, "some/place/"),

@@ -91,9 +91,9 @@ def _other(etag: str) -> str:
 
 
 @contextmanager
-def faulty(backend: str) -> Iterator[FaultyServer]:
+def faulty(backend: str, port: int = 0) -> Iterator[FaultyServer]:
     """Run a proxy before `backend` (http://host:port) for the time of the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     server.daemon_threads = True
     state = FaultyServer(f"http://127.0.0.1:{server.server_address[1]}")
     server.state = state  # type: ignore[attr-defined]

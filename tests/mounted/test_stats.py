@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -219,7 +220,7 @@ def test_lines_tables_and_rates(bucket_folder: Path, tmp_path: Path) -> None:
         run("ls", mount.path)
         lines = [line.split("\t") for line in bucketfs("stats", mount.path).stdout.splitlines()]
         table = subprocess.run(
-            ["script", "-qec", f"bucketfs stats {mount.path}", "/dev/null"],
+            ["script", "-qec", f"{sys.executable} -m bucketfs stats {mount.path}", "/dev/null"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -227,7 +228,7 @@ def test_lines_tables_and_rates(bucket_folder: Path, tmp_path: Path) -> None:
             env={**os.environ, "COLUMNS": "80", "TERM": "dumb"},
         )
         watching = subprocess.Popen(
-            ["bucketfs", "stats", "--json", "--interval", "0.2", str(mount.path)],
+            [sys.executable, "-m", "bucketfs", "stats", "--json", "-i", "0.2", str(mount.path)],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -310,15 +310,18 @@ def test_a_service_manager_is_told(world: World, gate: Gate, tmp_path: Path) -> 
         manager.settimeout(30)
         with world.mounted(NOTIFY_SOCKET=str(tmp_path / "notify")) as mount:
             assert manager.recv(4096) == b"READY=1"
+            assert manager.recv(4096) == b"STATUS=all is in the bucket"
             gate.shut()
             (mount.path / "f").write_bytes(b"slow")
             mount.process.send_signal(signal.SIGTERM)
-            assert manager.recv(4096) == (
-                b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=saving 1 files (0 MiB) into the bucket"
+            told = manager.recv(4096)
+            while told == b"STATUS=1 file (0 MiB) not in the bucket yet":
+                told = manager.recv(4096)
+            assert told == (
+                b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=saving 1 file (0 MiB) into the bucket"
             )
             gate.opened.set()
             assert mount.process.wait(30) == 0
-            told = b""
             while told != b"STOPPING=1":
                 told = manager.recv(4096)
     assert world.data("f") == b"slow"

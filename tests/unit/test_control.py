@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +15,11 @@ import pytest
 import trio
 
 from bucketfs.control import (
+    Answer,
     ControlClient,
     ControlServer,
     cache_folder_of,
+    places,
     runtime_folder,
     socket_path,
 )
@@ -75,8 +78,15 @@ class Mount:
     def report(self, path: Sequence[str] = ()) -> dict[str, Any]:
         return {"pid": os.getpid(), "dirty_files": self.left}
 
-    def statistics(self) -> dict[str, Any]:
+    @property
+    def answers(self) -> dict[str, Answer]:
+        return {"stats": self.statistics, "refuse": self.refuse}
+
+    async def statistics(self, details: Mapping[str, Any]) -> dict[str, Any]:
         return {"format": 1, "requests": {}}
+
+    async def refuse(self, details: Mapping[str, Any]) -> dict[str, Any]:
+        raise ConfigurationError(f"there is no {details['what']}")
 
     def pending(self) -> list[dict[str, Any]]:
         return self.files
@@ -132,6 +142,35 @@ async def test_stats_are_one_report() -> None:
     await _serving(Mount(), ask)
 
 
+async def test_a_question_that_cannot_be_answered_is_refused_with_the_reason() -> None:
+    async def ask(server: ControlServer) -> None:
+        client = ControlClient(MOUNTPOINT)
+        with pytest.raises(ConfigurationError, match="there is no spoon"):
+            await trio.to_thread.run_sync(lambda: client.ask("refuse", what="spoon"))
+
+    await _serving(Mount(), ask)
+
+
+def test_a_socket_is_looked_for_where_the_mount_may_have_put_it(
+    runtime: Path,
+) -> None:
+    name = socket_path(MOUNTPOINT).name
+    own = runtime_folder() / name
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(own))
+        assert places.find(MOUNTPOINT, ".sock", os.geteuid()) == own
+        owner = os.geteuid() + 4711
+        assert places.find(MOUNTPOINT, ".sock", owner) == own, "nobody else's is there"
+        foreign = Path(f"/tmp/bucketfs-{owner}")
+        foreign.mkdir()
+        (foreign / name).touch()
+        try:
+            assert places.find(MOUNTPOINT, ".sock", owner) == own, "a folder of somebody else's"
+        finally:
+            (foreign / name).unlink()
+            foreign.rmdir()
+
+
 async def test_only_the_owner_may_talk() -> None:
     async def ask(server: ControlServer) -> None:
         path = socket_path(MOUNTPOINT)
@@ -140,6 +179,24 @@ async def test_only_the_owner_may_talk() -> None:
 
     await _serving(Mount(), ask)
     assert not socket_path(MOUNTPOINT).exists()
+
+
+async def test_a_mount_is_found_from_another_environment(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has no XDG_RUNTIME_DIR, the login that unmounts what it mounted has one."""
+    monkeypatch.setattr(places, "FOLDERS", (f"{runtime}/run-{{uid}}/bucketfs",))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{runtime}/run-{os.geteuid()}")
+
+    async def ask(server: ControlServer) -> None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime / "login"))
+        answer = await trio.to_thread.run_sync(ControlClient(MOUNTPOINT).status)
+        assert answer["pid"] == os.getpid()
+        assert cache_folder_of(MOUNTPOINT) is not None
+        places.forget(MOUNTPOINT)
+        assert cache_folder_of(MOUNTPOINT) is None, "what a dead mount left misleads nobody"
+
+    await _serving(Mount(), ask)
 
 
 @pytest.mark.parametrize("is_last", [False, True])

@@ -81,7 +81,9 @@ def test_the_errno_table_is_that_of_the_code() -> None:
     assert documented == {kind.__name__: number for kind, number in boundary.ERRNOS.items()}
 
 
-@pytest.mark.parametrize("name", ["quickstart", "test", "check", "bench", "crash", "setup.sh"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "test", "check", "bench", "crash", "screens", "setup.sh"]
+)
 def test_scripts_can_be_run(name: str) -> None:
     script = ROOT / "scripts" / name
     assert script.stat().st_mode & 0o111

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 from collections.abc import Iterator
@@ -104,3 +105,95 @@ def test_secrets_that_come_later_are_hidden_too(tmp_path: Path) -> None:
         logs.hide_secrets(f"secret-{number:04}", None, "")
     logging.getLogger("bucketfs.x").info("secret-0199 and secret-0150 in a text")
     assert file.read_text().endswith("*** and *** in a text\n")
+
+
+def configured(file: Path, log_format: str = "text") -> logging.Logger:
+    logs.configure(is_foreground=False, log_file=file, name="/mnt/a", log_format=log_format)
+    return logging.getLogger("bucketfs.test")
+
+
+class RefusedError(Exception):
+    """An error of the store, as far as the log is concerned."""
+
+    request_id = "REQ-17"
+
+
+def test_a_traceback_is_one_line_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    log = configured(tmp_path / "log", "json")
+    log.info("two\nlines with %s", SECRET)
+    try:
+        raise RefusedError(SECRET)
+    except RefusedError:
+        log.exception("it failed")
+    log.warning("refused: %s", RefusedError("no"))
+    first, second, third = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert first.keys() == {"time", "level", "logger", "mount", "message"}
+    assert (first["level"], first["mount"]) == ("info", "/mnt/a")
+    assert first["message"] == "two\nlines with ***"
+    assert first["time"].endswith("Z")
+    assert "RefusedError: ***" in second["exception"]
+    assert second["request_id"] == third["request_id"] == "REQ-17"
+
+
+def test_a_file_that_others_renamed_is_opened_anew(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    log = configured(file)
+    log.info("first")
+    file.rename(tmp_path / "log.old")
+    log.info("second")
+    file.unlink()
+    log.info("third")
+    assert "first" in (tmp_path / "log.old").read_text()
+    assert "second" not in (tmp_path / "log.old").read_text()
+    assert file.read_text().count("\n") == 1
+    assert "third" in file.read_text()
+
+
+def test_a_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LOG_FILE_BYTES", 1000)
+    log = configured(tmp_path / "log")
+    for number in range(200):
+        log.info("line %d", number)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"log", "log.1", "log.2", "log.3"}
+    assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
+    assert "line 199" in (tmp_path / "log").read_text()
+
+
+def test_the_last_lines_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "RECENT_LINES", 3)
+    log = configured(tmp_path / "log")
+    for number in range(5):
+        log.warning("line %d", number)
+    state = logs.state(after=4)
+    assert (state["kind"], state["path"]) == ("file", str(tmp_path / "log"))
+    assert (state["seen"], state["warnings"], state["level"]) == (5, 5, "info")
+    assert [line.rpartition(": ")[2] for line in state["lines"]] == ["line 4"]
+    assert len(logs.state()["lines"]) == 3
+    assert logs.state(after=5)["lines"] == []
+
+
+def test_the_level_can_be_changed(tmp_path: Path) -> None:
+    log = configured(tmp_path / "log")
+    log.debug("not yet")
+    logs.set_level("debug")
+    log.debug("now")
+    with pytest.raises(ValueError, match="loud"):
+        logs.set_level("loud")
+    text = (tmp_path / "log").read_text()
+    assert "not yet" not in text
+    assert "now" in text
+
+
+def test_all_that_is_shown_passes_one_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = configured(tmp_path / "log", "json")
+    logs.hide_secrets("of-a-profile-0", is_lasting=True)
+    monkeypatch.setenv("BUCKETFS_SECRET_KEY", "of-the-environment")
+    for number in range(200):
+        logs.hide_secrets(f"exchanged-{number:04}")
+    text = "of-a-profile-0 of-the-environment exchanged-0199"
+    assert logs.mask().hide(text) == "*** *** ***"
+    log.info(text)
+    assert json.loads((tmp_path / "log").read_text())["message"] == "*** *** ***"
+    assert [line.endswith(": *** *** ***") for line in logs.state()["lines"]] == [True]

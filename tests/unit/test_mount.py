@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from bucketfs.errors import BucketfsError, BucketNotFound, CacheDirectoryError, ConfigurationError
-from bucketfs.mount import build, run_mount
+from bucketfs.layers import build
+from bucketfs.mount import run_mount
 from bucketfs.pagecache.cache import PageCache
 from bucketfs.pagecache.journal import Journal
 from bucketfs.served import report

@@ -10,16 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketfs.errors import ConfigurationError
-from bucketfs.options import (
-    IGNORED,
-    KERNEL_FLAGS,
-    OPTIONS,
-    describe,
-    parse_options,
-    parse_size,
-    split,
-)
+from bucketfs.options import IGNORED, KERNEL_FLAGS, OPTIONS, describe, parse_options, split
 from bucketfs.settings import MountSettings
+from bucketfs.values import parse_size
 
 
 @given(st.lists(st.text(min_size=1)))

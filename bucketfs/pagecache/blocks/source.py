@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import trio
+
 from bucketfs.pagecache.blocks.blockfile import (
     BLOCK_BYTES,
     CHUNK_BYTES,
@@ -27,6 +29,8 @@ from bucketfs.storage.headers import has_etag
 from bucketfs.storage.interface import ObjectInfo, ObjectStore, Sink, Version
 from bucketfs.workers import Workers
 
+_BLOCKS_AT_ONCE = 4096
+"""So many blocks are looked for before others get their turn."""
 EXPECTED_BLOCKS = 8
 """How far the disk reads ahead of what is given to a sequential reader."""
 
@@ -84,6 +88,18 @@ class BlockCache:
         if is_cacheable(info) and len(data) <= BLOCK_BYTES:
             digest = self.digest(info.key, info.version, info.size)
             self.filling.offer(block_of(digest, 0, info.size), data)
+
+    async def held_bytes(self, info: ObjectInfo) -> int:
+        """Return how much of a version is on disk, as far as its folder was looked through."""
+        if not is_cacheable(info):
+            return 0
+        digest, held = self.digest(info.key, info.version, info.size), 0
+        for number in range(-(-info.size // BLOCK_BYTES)):
+            if number % _BLOCKS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+            if self.folder.has(digest, number):
+                held += min(BLOCK_BYTES, info.size - number * BLOCK_BYTES)
+        return held
 
     def statistics(self) -> dict[str, int]:
         """Return what it holds, and of what use it was."""

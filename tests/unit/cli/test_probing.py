@@ -86,7 +86,7 @@ def found(
 ) -> None:
     """Let the next probe find this."""
     findings = Findings(rights, abilities(Capabilities()), skew_s, left_key)
-    monkeypatch.setattr(probing, "_found", lambda settings: findings)
+    monkeypatch.setattr(probing, "found", lambda settings: findings)
 
 
 def probed(*options: str) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bucketfs.cli import stats as module
-from bucketfs.cli.stats import money_words, plain_rows, program_words, rates, show_stats, time_words
+from bucketfs.cli.intervals import RATES, rates
+from bucketfs.cli.stats import money_words, plain_rows, program_words, show_stats, time_words
 from bucketfs.control import ControlClient
 from bucketfs.counting import causes
 from bucketfs.counting.calls import Calls
@@ -102,7 +103,7 @@ def test_rates_are_of_the_time_between() -> None:
     assert (found["requests_s"], found["sent_bytes_s"], found["kernel_s"]) == (2.0, 200.0, 2.0)
     assert (found["lookup_hits"], found["read_hits"]) == (0.75, None)
     assert (found["in_flight"], found["memory_bytes"]) == (2, 0)
-    assert list(found) == list(module._RATES)
+    assert list(found) == list(RATES)
 
 
 def test_rates_of_a_first_request() -> None:

@@ -58,8 +58,8 @@ def install(monkeypatch: pytest.MonkeyPatch, mount: FakeMount) -> None:
         mount.is_freed = True
 
     monkeypatch.setattr(unmounting, "mounted_at", lambda path: path)
-    monkeypatch.setattr(unmounting, "ControlClient", lambda place: mount)
-    monkeypatch.setattr(unmounting, "cache_folder_of", lambda place: Path("/cache"))
+    monkeypatch.setattr(unmounting, "client_of", lambda place: mount)
+    monkeypatch.setattr(unmounting, "cache_folder_of", lambda place, uid: Path("/cache"))
     monkeypatch.setattr(unmounting, "CLOSING_S", 0)
     monkeypatch.setattr(unmounting, "_free", free)
 
@@ -122,6 +122,27 @@ def test_a_dead_process_leaves_its_files_in_the_cache(
     install(monkeypatch, FakeMount(None))
     assert unmounting.unmount(Path("/m")) == 1
     assert "is gone; what it had not saved is in /cache" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_process_that_hangs_is_left_alone_but_by_force(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_forced: bool
+) -> None:
+    mount = FakeMount([])
+    install(monkeypatch, mount)
+
+    def hang() -> Report:
+        mount.is_draining = True  # as far as the test is concerned
+        raise TimeoutError
+
+    monkeypatch.setattr(mount, "status", hang)
+    if is_forced:
+        assert unmounting.unmount(Path("/m"), is_forced=True) == 1
+        assert "does not answer; what it had not saved is in /cache" in capsys.readouterr().err
+    else:
+        with pytest.raises(ConfigurationError, match="does not answer"):
+            unmounting.unmount(Path("/m"))
+    assert mount.is_freed == is_forced
 
 
 def test_a_busy_mount_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

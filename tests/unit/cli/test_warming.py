@@ -60,7 +60,7 @@ class Client:
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
-    monkeypatch.setattr(warming, "ControlClient", Client)
+    monkeypatch.setattr(warming, "client_of", Client)
     monkeypatch.setattr(warming, "mount_of", lambda path: (Path("/m"), [path.name]))
     monkeypatch.setattr(warming, "names_on", lambda place, path: [path.name])
     return Client

@@ -56,4 +56,22 @@ def test_what_is_too_short_or_too_long_to_tell() -> None:
 
 
 def test_nothing_counted() -> None:
-    assert Histogram().report() == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0}
+    assert Histogram().report() == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0, "total": 0.0}
+
+
+@given(durations, durations)
+def test_what_came_between_two_reports_is_a_histogram_of_its_own(
+    first: list[float], then: list[float]
+) -> None:
+    histogram = filled(first)
+    before = histogram.details()
+    for value in then:
+        histogram.add(value)
+    found = Histogram.between(before, histogram.details())
+    alone = filled(then)
+    assert found.count == len(then)
+    assert math.isclose(found.total_s, math.fsum(then), rel_tol=1e-6, abs_tol=1e-6)
+    assert alone.longest_s <= found.longest_s <= alone.longest_s * MOST_RATIO**2 * 1.001
+    for share in (0.5, 0.99):
+        assert math.isclose(found.quantile(share), alone.quantile(share), rel_tol=0.1)
+    assert Histogram.between({}, alone.details()).details() == alone.details()

@@ -29,7 +29,7 @@ def test_the_fields_are_those_documented() -> None:
         "received_bytes",
         "latency_s",
     }
-    assert report["requests"]["stat"]["latency_s"].keys() == {"p50", "p90", "p99", "max"}
+    assert report["requests"]["stat"]["latency_s"].keys() == {"p50", "p90", "p99", "max", "total"}
     assert report["programs"][0].keys() == {
         "kind",
         "name",

@@ -26,6 +26,7 @@ def test_entries_are_read_with_their_escapes() -> None:
     assert entry.type == "fuse.bucketfs"
     assert entry.device == "0:51"
     assert entry.minor == 51
+    assert [entry.owner_uid for entry in entries] == [None, 0, None, None]
 
 
 def test_what_is_on_top_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import cast
 
@@ -14,9 +13,7 @@ import trio
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
 from bucketfs.fuse.session import (
-    EXTENSION_INTERVAL_S,
     Session,
-    Supervisor,
     check_mountpoint,
     end_on_signal,
     mount_options,
@@ -106,29 +103,3 @@ async def test_a_signal_drains_and_a_second_one_does_not_wait(signals: int) -> N
         with trio.fail_after(5):
             await session.stopped.wait()
         nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize("is_abstract", [False, True])
-async def test_a_service_manager_is_asked_for_more_time(
-    tmp_path: Path, is_abstract: bool, autojump_clock: trio.testing.MockClock
-) -> None:
-    address = f"@bucketfs-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind("\0" + address[1:] if is_abstract else address)
-        manager.settimeout(5)
-        service = Supervisor(address)
-        service.tell("READY=1")
-        assert manager.recv(1000) == b"READY=1"
-        with trio.move_on_after(EXTENSION_INTERVAL_S * 1.5):
-            await service.hold_off(lambda: "saving 2 files")
-        expected = b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=saving 2 files"
-        assert [manager.recv(1000), manager.recv(1000)] == [expected, expected]
-        with trio.move_on_after(EXTENSION_INTERVAL_S * 5):
-            await service.hold_off(lambda: None)
-        service.tell("END=1")
-        assert manager.recv(1000) == b"END=1", "nothing is said while nothing ends"
-
-
-@pytest.mark.parametrize("address", [None, "", "/no/such/socket"])
-def test_without_a_service_manager_nothing_happens(address: str | None) -> None:
-    Supervisor(address).tell("READY=1")
