@@ -55,7 +55,8 @@ class Layers:
         with causes.acting(causes.own("replay")):
             await self.jobs.replay_left(self.tree.replay, is_first=True)
             records = {record.number: record for record in self.journal.files}
-            for node in await restore(self.journal, self.tree, self.pages):
+            keeper = self.durability.keeper
+            for node in await restore(self.journal, self.tree, self.pages, keeper):
                 if node.record in records:
                     self.pending.restored(node, records[node.record])
                 self.durability.closed(node)

@@ -28,6 +28,9 @@ class Keeping(Protocol):
     async def keep(self, node: Node) -> None:
         """Have everything of a file in the journal."""
 
+    def restored(self, node: Node) -> None:
+        """Note that a node is as its record has it."""
+
     async def failed(self, node: Node, failure: BucketfsError) -> None:
         """Keep a file that could not be saved."""
 
@@ -74,7 +77,7 @@ class Durability:
         noted: Noting | None = None,
     ) -> None:
         self._tree = tree
-        self._keeper = keeper
+        self.keeper = keeper
         self._later = later
         self._noted = noted or NothingNoted()
         self.is_ending = False
@@ -85,7 +88,7 @@ class Durability:
             with self._noted.saving(node):
                 await self._tree.save(node)
         except BucketfsError as exc:
-            await self._keeper.failed(node, exc)
+            await self.keeper.failed(node, exc)
             raise
 
     async def end_removed(self, nodes: Sequence[Node]) -> None:
@@ -110,7 +113,7 @@ class Durability:
             await self.save(node)
             return
         try:
-            await self._keeper.keep(node)
+            await self.keeper.keep(node)
         except (NoSpace, CacheDirectoryError) as exc:
             log.warning("the journal cannot keep %r, so its close waits: %s", node.name, exc)
             await self.save(node)
@@ -128,7 +131,7 @@ class Durability:
             return True
         if not node.is_dirty:
             return False
-        await self._keeper.keep(node)
+        await self.keeper.keep(node)
         return True
 
     def closed(self, node: Node) -> None:

@@ -38,6 +38,13 @@ class Restorable(Protocol):
         """Return the content that an earlier mount left unsaved, as `record` in its journal."""
 
 
+class Noting(Protocol):
+    """Hears what was restored; `Keeper` is one."""
+
+    def restored(self, node: Node) -> None:
+        """Note that a node is as its record has it."""
+
+
 _State = tuple[int, int]
 """Changes of bytes and of attributes: what tells one state of a file from the next."""
 
@@ -103,6 +110,11 @@ class Keeper:
         elif key_of(node) != record.key:
             await self.moved([node])
 
+    def restored(self, node: Node) -> None:
+        """Note that a node is as its record has it."""
+        if node.record is not None:
+            self._kept[node.record] = _state_of(node)
+
     async def failed(self, node: Node, failure: BucketfsError) -> None:
         """Keep a file whose save failed, and note why; a disk that refuses is logged only."""
         try:
@@ -146,17 +158,23 @@ class Keeper:
     async def changed(self, node: Node) -> None:
         """Note a kept file's new attributes."""
         if node.record is not None:
-            number, wanted, sent = node.record, self._wanted(node), node.sent
+            number, wanted, sent, changes = node.record, self._wanted(node), node.sent, node.changes
             await self._journal.set_attributes(number, wanted, sent)
-            self._kept.pop(number, None)
+            if number in self._kept:
+                self._kept[number] = (self._kept[number][0], changes)
             self._known[number] = (wanted, *sent)
 
     async def sending(self, node: Node) -> None:
         """Note under which attributes a kept file is sent: its next mount knows the object by them.
 
         Those that its record has cost nothing. Records of earlier states never come back from here.
+        INVARIANT: no state is sent that is later than the record's. A file that rests on an object
+        that an own save has replaced finds in it what it had unchanged of the one before.
         """
         await self._tighten(node)
+        kept = self._kept.get(node.record or 0)
+        if kept is not None and kept[0] != _state_of(node)[0]:
+            await self.keep(node)
         number, sent = node.record, node.sent
         if number is None or not sent or sent[-1] in self._known.get(number, ()):
             return
@@ -240,7 +258,7 @@ def _state_of(node: Node) -> _State:
     return (content.changes if content is not None else 0, node.changes)
 
 
-async def restore(journal: Journal, tree: Tree, pages: Restorable) -> list[Node]:
+async def restore(journal: Journal, tree: Tree, pages: Restorable, keeper: Noting) -> list[Node]:
     """Put every file of the journal back into the tree; return their nodes, oldest first.
 
     What cannot be put back stays in the journal, with a WARNING.
@@ -249,6 +267,7 @@ async def restore(journal: Journal, tree: Tree, pages: Restorable) -> list[Node]
     for record in sorted(journal.files, key=lambda record: record.kept_ns, reverse=True):
         try:
             nodes.append(await _restored(record, tree, pages))
+            keeper.restored(nodes[-1])
         except CacheDirectoryError as exc:
             # The mount died between the end of a save and the end of its record, or bytes are lost.
             sent = (record.attributes, *record.sent)

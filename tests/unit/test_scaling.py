@@ -87,12 +87,15 @@ def test_the_server_speaks_s3_and_counts() -> None:
     bucket = Bucket(KEYS)
     status, _, body = bucket.answer("GET", "/b?list-type=2&prefix=flat/&max-keys=3", {})
     assert status == 200
+    assert isinstance(body, bytes)
     ElementTree.fromstring(body)
     page = parse_listing(body)
     assert [info.key for info in page.objects] == EVERYTHING[:3]
     assert page.objects[1].size == size(1) == len(content(1))
     target = f"/b?list-type=2&prefix=flat/&continuation-token={page.next_marker}"
-    assert parse_listing(bucket.answer("GET", target, {})[2]).objects[0].key == EVERYTHING[3]
+    following = bucket.answer("GET", target, {})[2]
+    assert isinstance(following, bytes)
+    assert parse_listing(following).objects[0].key == EVERYTHING[3]
     status, head, _ = bucket.answer("HEAD", "/b/flat/f001.dat", {})
     assert (status, head["ETag"]) == (200, f'"{page.objects[1].version}"')
     status, head, part = bucket.answer("GET", "/b/flat/f001.dat", {"range": "bytes=16-31"})

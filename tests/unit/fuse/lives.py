@@ -186,7 +186,7 @@ async def live(store: MortalStore, folder: Path, nursery: trio.Nursery) -> Life:
     life = Life(store, tree, pages, journal, jobs, handles)
     try:
         await jobs.replay_left(tree.replay, is_first=True)
-        life.restored = await restore(journal, tree, pages)
+        life.restored = await restore(journal, tree, pages, keeper)
     except Killed:
         life.die()
         raise

@@ -113,7 +113,7 @@ async def live(
     )
     keeper.tree = tree
     durability = Durability(tree, keeper, later if is_write_back else None)
-    restored = await restore(journal, tree, pages)
+    restored = await restore(journal, tree, pages, keeper)
     handles = Handles(tree, pages, durability, ttl_s=5)
     return Life(store, tree, pages, journal, handles, restored, keeper, later)
 
@@ -457,6 +457,43 @@ async def test_an_edit_that_arrived_before_the_kill_can_be_read(
 
 
 @pytest.mark.allows_warnings
+@pytest.mark.parametrize("later", [b"short", b"as long as", b"longer than what was"])
+async def test_a_later_state_that_arrived_before_the_kill_is_not_mixed_with_an_earlier(
+    store: MemoryStore,
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    later: bytes,
+) -> None:
+    await store.write("f", BytesBody(b"0123456789"), ObjectAttributes())
+    first = await live(store, tmp_path, nursery)
+    node = await first.tree.lookup(first.tree.root, b"f")
+    number = await first.handles.open(node, os.O_RDWR)
+    await first.handles.write(number, 3, b"abc")
+    await first.handles.flush(number)
+    await first.handles.truncate(node, 0, number)
+    await first.handles.write(number, 0, later)
+    await first.tree.change(node, Changes(mode=0o600), ME)
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Keeper, "saved", killed)
+    with pytest.raises(Killed):
+        await first.tree.save(node)
+    monkeypatch.undo()
+    first.die()
+    second = await live(store, tmp_path, nursery)
+    found = await second.tree.lookup(second.tree.root, b"f")
+    assert await second.read(found) == later
+    assert found.attributes.mode & 0o777 == 0o600
+    for node in second.tree.unsaved():
+        await second.tree.save(node)
+    assert await in_bucket(store, "f") == later
+    second.die()
+
+
+@pytest.mark.allows_warnings
 async def test_two_closes_at_once_keep_what_both_wrote(
     store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,6 +525,7 @@ async def test_two_closes_at_once_keep_what_both_wrote(
     second.die()
 
 
+@pytest.mark.allows_warnings
 @pytest.mark.parametrize("how", ["sync", "close"])
 async def test_an_older_state_never_comes_back_over_what_a_save_was_told_of(
     store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, how: str
@@ -499,7 +537,7 @@ async def test_an_older_state_never_comes_back_over_what_a_save_was_told_of(
     await first.handles.write(number, 0, b"newer")
     await (first.handles.sync if how == "sync" else first.handles.flush)(number)
     first.die()
-    assert Journal.read(tmp_path).files == ()
+    assert all(record.data == b"newer" for record in Journal.read(tmp_path).files)
     second = await live(store, tmp_path, nursery)
     assert await second.read(await second.tree.lookup(second.tree.root, b"f")) == b"newer"
     second.die()
