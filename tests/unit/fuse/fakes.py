@@ -170,6 +170,9 @@ class FakeKeeper:
             raise self.error
         self.kept.append(node.name)
 
+    def restored(self, node: Node) -> None:
+        """Not asked for here."""
+
     async def failed(self, node: Node, failure: BucketfsError) -> None:
         """Note a file that could not be saved."""
         await trio.lowlevel.checkpoint()
