@@ -103,33 +103,39 @@ class Mount:
 
 @contextmanager
 def mounted(server: Server, *options: str) -> Iterator[Mount]:
-    """Mount the bucket for the time of the block."""
+    """Mount the server's bucket for the time of the block."""
     with tempfile.TemporaryDirectory(prefix="bucketfs-scale.") as name:
-        folder = Path(name)
-        path = folder / "mnt"
-        path.mkdir()
-        given = f"endpoint={server.endpoint},region=us-east-1,addressing=path"
-        given = ",".join([given, f"cache_dir={folder / 'cache'}", *options])
-        command = [sys.executable, "-m", "bucketfs", "mount", "s3://b", str(path), "--foreground"]
-        with open(folder / "log", "wb") as log:
-            process = subprocess.Popen(
-                [*command, "-o", given],
-                env={**os.environ, **KEYS},
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
+        given = (f"endpoint={server.endpoint}", "region=us-east-1", "addressing=path", *options)
+        with mounted_at(Path(name), "s3://b", *given) as mount:
+            yield mount
+
+
+@contextmanager
+def mounted_at(folder: Path, url: str, *options: str) -> Iterator[Mount]:
+    """Mount `url` below `folder` for the time of the block."""
+    path = folder / "mnt"
+    path.mkdir()
+    given = ",".join([*options, f"cache_dir={folder / 'cache'}"])
+    command = [sys.executable, "-m", "bucketfs", "mount", url, str(path), "--foreground"]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [*command, "-o", given],
+            env={**os.environ, **KEYS},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        _wait_until_mounted(path, process, folder / "log")
+        yield Mount(path, process.pid)
+    finally:
+        subprocess.run(["fusermount3", "-u", path], capture_output=True, check=False)
         try:
-            _wait_until_mounted(path, process, folder / "log")
-            yield Mount(path, process.pid)
-        finally:
-            subprocess.run(["fusermount3", "-u", path], capture_output=True, check=False)
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                subprocess.run(["fusermount3", "-uz", path], capture_output=True, check=False)
-                process.kill()
-                process.wait(END_S)
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            subprocess.run(["fusermount3", "-uz", path], capture_output=True, check=False)
+            process.kill()
+            process.wait(END_S)
 
 
 def _wait_until_mounted(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
