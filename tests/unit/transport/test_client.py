@@ -297,6 +297,31 @@ async def test_a_certificate_of_a_stranger_is_told_at_once() -> None:
         await client.aclose()
 
 
+async def test_tasks_share_connections_with_tls_and_get_all_of_large_answers() -> None:
+    data = bytes(range(256)) * (12 << 10)
+    answered: list[int] = []
+
+    async def ask(client: HttpClient, server: ScriptedServer, number: int) -> None:
+        body = bytes([number]) * 60_000
+        request = Request("PUT", server.origin, f"/{number}", "h", body=body)
+        assert (await client.send(request)).body == body
+        assert (await client.send(get(server))).body == data
+        answered.append(number)
+
+    def echo(connection: socket.socket, heard: Heard) -> bool:
+        return reply(200, heard.body or data)(connection, heard)
+
+    with ScriptedServer(echo, certificate=STRANGER) as server:
+        client = HttpClient(verify=str(STRANGER), is_environment_trusted=False)
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                for number in range(12):
+                    nursery.start_soon(ask, client, server, number)
+        assert sorted(answered) == sorted([*range(12), *range(12)])
+        assert server.connections <= 12
+        await client.aclose()
+
+
 def figures(meter: Meter, operation: str) -> tuple[int, int, int, int]:
     found = meter.report()["requests"][operation]
     return (
