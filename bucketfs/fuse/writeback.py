@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 
 DELAY_S = 0.1
 """How long a closed file waits for its rename or removal: programs do that at once."""
-LEAST_AT_ONCE = 4
-"""Even a server with two CPUs that are busy gets more done with four than with two."""
+LEAST_AT_ONCE = 2
 SMALL_BYTES = 64 << 10
 """Uploads up to this size tell the latency; larger ones mostly the bandwidth."""
 SLOW_RATIO = 3.0
@@ -42,8 +41,7 @@ class Width:
 
     def __init__(self, most: int) -> None:
         self._most = float(most)
-        self._least = float(min(LEAST_AT_ONCE, most))
-        self._width = self._least
+        self._width = float(min(4, most))
         self._best_s = float("inf")
 
     @property
@@ -55,13 +53,13 @@ class Width:
         """Learn from one small upload that succeeded."""
         self._best_s = min(self._best_s * FORGET, seconds)
         if seconds > self._best_s * SLOW_RATIO:
-            self._width = max(self._least, self._width - 1 / self._width)
+            self._width = max(LEAST_AT_ONCE, self._width - 1 / self._width)
         else:
             self._width = min(self._most, self._width + 1 / self._width)
 
     def failed(self) -> None:
         """Learn from one that failed."""
-        self._width = max(self._least, self._width / 2)
+        self._width = max(LEAST_AT_ONCE, self._width / 2)
 
 
 _Queue = dict[Node, tuple[float, Cause]]
