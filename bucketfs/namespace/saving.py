@@ -19,6 +19,7 @@ from bucketfs.errors import (
     ObjectExists,
     ObjectNotFound,
     ReadOnly,
+    Transient,
 )
 from bucketfs.namespace.attributes import Attributes, Defaults, from_metadata, to_metadata
 from bucketfs.namespace.conflicts import COPY, FAIL, OVERWRITE, conflict_name
@@ -286,6 +287,11 @@ class Saver:
                 info, saved_attributes = saved.info, saved.attributes
                 if saved.attributes != wanted or info.is_appendable:
                     stored = self._take_saved_times(node, saved)
+        except ObjectNotFound as exc:
+            # An upload in parts that the store does not know any more; the file itself is here.
+            raise Transient(
+                f"the upload is gone, and is begun anew: {exc}", key=key, operation="save"
+            ) from exc
         except ObjectExists as exc:
             raise ObjectChanged(
                 "others made an object of this name while the file was being written;"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from bucketfs.errors import EntryNotFound, ObjectChanged, Transient
+from bucketfs.errors import EntryNotFound, ObjectChanged, ObjectNotFound, Transient
 from bucketfs.fuse.durability import Durability
 from bucketfs.fuse.handles import Handles
 from bucketfs.fuse.keeping import Keeper, restore
@@ -614,3 +614,22 @@ async def test_a_name_is_there_after_a_kill_though_an_open_file_has_just_taken_i
     assert await again.read(await again.tree.lookup(again.tree.root, b"d")) == b"still open"
     assert len(again.restored) == 1
     again.die()
+
+
+async def test_an_upload_that_is_gone_is_no_missing_file(
+    store: MemoryStore, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await live(store, tmp_path, nursery)
+    node = await life.create("f", b"bytes")
+
+    async def gone(*_: object) -> None:
+        raise ObjectNotFound("there is no such upload")
+
+    monkeypatch.setattr(store, "write", gone)
+    with pytest.raises(Transient, match="begun anew"):
+        await life.tree.save(node)
+    assert await life.read(node) == b"bytes"
+    monkeypatch.undo()
+    await life.tree.save(node)
+    assert await in_bucket(store, "f") == b"bytes"
+    life.die()
