@@ -143,7 +143,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "concurrency",
         "concurrency",
-        "requests at a time (default: 16); HEADs 16 times as many",
+        "requests at a time (default: 16); HEADs 16 times, at most 256",
         parse_count,
         "N",
     ),

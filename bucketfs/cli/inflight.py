@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from bucketfs.cli.asking import asked
 from bucketfs.cli.mountpoints import mounted_at
 from bucketfs.cli.progress import printable
+from bucketfs.cli.showing import show
 from bucketfs.control import Report
 
 
 def show_in_flight(mountpoint: Path, *, is_json: bool) -> int:
     """Show what is under way; return 0. Raises: ConfigurationError."""
     report = asked(mounted_at(mountpoint), lambda client: client.ask("inflight"))
-    if is_json:
-        typer.echo(json.dumps(report, indent=2))
-    elif sys.stdout.isatty():
-        _show_tables(report)
-    else:
-        for row in plain_rows(report):
-            typer.echo("\t".join(row))
+    show(report, is_json=is_json, tables=_show_tables, lines=plain_rows)
     return 0
 
 

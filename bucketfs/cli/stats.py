@@ -19,6 +19,7 @@ from bucketfs.cli.intervals import RATES, each, rates
 from bucketfs.cli.mountpoints import mounted_at
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.cli.progress import counted, printable
+from bucketfs.cli.showing import show
 from bucketfs.control import ControlClient, Report
 
 PROGRAMS_SHOWN = 15
@@ -40,13 +41,7 @@ def show_stats(mountpoint: Path, *, is_json: bool, interval_s: float | None) -> 
     place = mounted_at(mountpoint)
     if interval_s is None:
         report = asked(place, ControlClient.statistics)
-        if is_json:
-            typer.echo(json.dumps(report, indent=2))
-        elif sys.stdout.isatty():
-            _show_tables(report)
-        else:
-            for row in plain_rows(report):
-                typer.echo("\t".join(row))
+        show(report, is_json=is_json, tables=_show_tables, lines=plain_rows)
         return 0
     if is_json:
         for report in each(place, interval_s):

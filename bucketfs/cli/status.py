@@ -6,19 +6,16 @@ not answer makes nobody wait for the others. No mount point is touched.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from bucketfs.cli.mountpoints import KERNEL_TYPE, mounted_at
 from bucketfs.cli.pending import age_words, size_words
 from bucketfs.cli.progress import printable
+from bucketfs.cli.showing import show
 from bucketfs.control import ControlClient, cache_folder_of
 from bucketfs.errors import ConfigurationError
 from bucketfs.fuse import mounttable
@@ -43,14 +40,13 @@ def show_status(mountpoints: Sequence[Path], *, is_json: bool) -> int:
     Raises: ConfigurationError (no mount of ours is there).
     """
     states = all_states([os.fspath(mounted_at(each)) for each in mountpoints])
-    if is_json:
-        typer.echo(json.dumps(states, indent=2))
-    elif sys.stdout.isatty():
-        _show_table(states)
-    else:
-        for state in states:
-            typer.echo("\t".join(_cell(value) for value in plain_row(state)))
+    show(states, is_json=is_json, tables=_show_table, lines=_lines)
     return int(any(state["health"] != ANSWERS for state in states))
+
+
+def _lines(states: Sequence[State]) -> Iterator[Sequence[str]]:
+    for state in states:
+        yield [_cell(value) for value in plain_row(state)]
 
 
 def all_states(wanted: Sequence[str] = ()) -> list[State]:

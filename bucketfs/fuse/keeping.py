@@ -14,6 +14,7 @@ from typing import Protocol, cast
 import trio
 
 from bucketfs.errors import BucketfsError, CacheDirectoryError, ObjectChanged
+from bucketfs.fuse.durability import Keeping
 from bucketfs.fuse.handles import NodeTarget
 from bucketfs.namespace.nodes import Inode, Node, key_of
 from bucketfs.namespace.parallel import for_each
@@ -36,13 +37,6 @@ class Restorable(Protocol):
 
     async def restore(self, image: Image, record: int | None = None) -> Content:
         """Return the content that an earlier mount left unsaved, as `record` in its journal."""
-
-
-class Noting(Protocol):
-    """Hears what was restored; `Keeper` is one."""
-
-    def restored(self, node: Node) -> None:
-        """Note that a node is as its record has it."""
 
 
 _State = tuple[int, int]
@@ -258,7 +252,7 @@ def _state_of(node: Node) -> _State:
     return (content.changes if content is not None else 0, node.changes)
 
 
-async def restore(journal: Journal, tree: Tree, pages: Restorable, keeper: Noting) -> list[Node]:
+async def restore(journal: Journal, tree: Tree, pages: Restorable, keeper: Keeping) -> list[Node]:
     """Put every file of the journal back into the tree; return their nodes, oldest first.
 
     What cannot be put back stays in the journal, with a WARNING.

@@ -33,7 +33,7 @@ from bucketfs.namespace.questions import Answer, Questions
 from bucketfs.namespace.remembered import Remembered
 from bucketfs.namespace.sweeps import Sweeps
 from bucketfs.storage.interface import ObjectInfo, ObjectStore
-from bucketfs.storage.throttled import LOOKS
+from bucketfs.storage.throttled import looks_at_once
 
 __all__ = ["AttributesPolicy", "Entry", "Finder", "Found"]
 
@@ -97,7 +97,7 @@ class Finder:
             self._sweeps,
             ttl_s=ttl_s,
             policy=attributes_policy,
-            concurrency=concurrency * LOOKS,
+            concurrency=looks_at_once(concurrency),
         )
         self._streams: dict[str, ListStream] = {}
 

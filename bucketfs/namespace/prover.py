@@ -25,7 +25,7 @@ from bucketfs.namespace.listpage import Line
 from bucketfs.namespace.pace import Pace
 from bucketfs.namespace.remembered import Remembered
 from bucketfs.storage.interface import MemorySink, ObjectInfo, ObjectStore, Version
-from bucketfs.storage.throttled import LOOKS
+from bucketfs.storage.throttled import looks_at_once
 
 MAX_PROOFS = 200_000
 MAX_RECOLLECTED = 20_000
@@ -67,7 +67,7 @@ class Proof:
 class Prover:
     """Asks for attributes and remembers them.
 
-    `concurrency` requests of `ahead` run at once, or up to `LOOKS` times as many where that helps:
+    `concurrency` requests of `ahead` run at once, or up to `looks_at_once` where that helps:
     as many as the store's own lane for looks has places.
     """
 
@@ -80,7 +80,7 @@ class Prover:
         remembered: Remembered | None = None,
     ) -> None:
         self._remembered = remembered or Remembered(None)
-        self.ahead = Pace(concurrency, concurrency * LOOKS)
+        self.ahead = Pace(concurrency, looks_at_once(concurrency))
         self._store = store
         self._shows_changes = store.capabilities.dates_metadata
         self._defaults = defaults

@@ -5,7 +5,7 @@ Never by its text, which is only passed on. Each dialect has a `Vocabulary` of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from bucketfs.errors import (
@@ -25,6 +25,7 @@ from bucketfs.errors import (
     Transient,
 )
 from bucketfs.transport.exchange import Response
+from bucketfs.transport.signing import Blame
 
 REDIRECTS = frozenset({301, 302, 307, 308})
 
@@ -62,6 +63,21 @@ STATUSES: Mapping[int, type[StorageError]] = {
     501: NotSupported,
 }
 _TRANSIENT = frozenset({"BadDigest", "InternalError", "RequestTimeout", "ServiceUnavailable"})
+
+
+def blamed(response: Response, code: Callable[[], str], of_keys: Collection[str]) -> Blame:
+    """Return whether other credentials may make the difference (HEAD gives no code to tell).
+
+    `code` finds that of the answer's document, `of_keys` are those that credentials cause.
+    """
+    if response.status not in (400, 401, 403):
+        return Blame.ELSEWHERE
+    if not response.body:
+        return Blame.PERHAPS_KEYS
+    found = code()
+    if found in of_keys:
+        return Blame.KEYS
+    return Blame.PERHAPS_KEYS if found == "AccessDenied" else Blame.ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)

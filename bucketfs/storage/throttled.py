@@ -14,14 +14,22 @@ import trio
 from bucketfs.errors import Transient
 from bucketfs.storage.decorated import DecoratedStore
 from bucketfs.storage.interface import ObjectStore
-from bucketfs.transport.client import LOOKS
-
-__all__ = ["LOOKS", "Lane", "Throttled"]
 
 T = TypeVar("T")
 
+LOOKS = 16
+"""HEADs at a time for each other request: a look costs a round trip and little else."""
+
+MOST_LOOKS = 256
+"""Each has a connection, and a process of an ordinary user may have 1024 files open."""
+
 PAUSE_S = 1.0
 """Refusals within this time of a decrease are of requests that were sent before it."""
+
+
+def looks_at_once(concurrency: int) -> int:
+    """Return how many looks at objects there may be at a time, for so many other requests."""
+    return max(concurrency, min(LOOKS * concurrency, MOST_LOOKS))
 
 
 class Lane:
@@ -74,13 +82,13 @@ class Throttled(DecoratedStore):
     """An `ObjectStore` with at most `concurrency` reads and as many other requests in flight.
 
     Lanes of their own: a read may wait for room in its sink, and the writes that make room must not
-    wait behind it. Looks at objects, which carry nothing, may be `LOOKS` times as many.
+    wait behind it. Looks at objects, which carry nothing, may be more (`looks_at_once`).
     """
 
     def __init__(self, inner: ObjectStore, concurrency: int) -> None:
         super().__init__(inner)
         self.reads = Lane(concurrency)
-        self.looks = Lane(LOOKS * concurrency)
+        self.looks = Lane(looks_at_once(concurrency))
         self.others = Lane(concurrency)
         self._lanes = {"read_range": self.reads, "stat": self.looks}
 

@@ -12,7 +12,7 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 WHAT_VERIFIES = "is the address right, and does REQUESTS_CA_BUNDLE name its authority?"
 """What a person may ask where a certificate cannot be verified."""
 
-LOOKS = 16
-"""HEADs at a time for each other request: a look costs a round trip and little else."""
-
 _YOUNG_S = 1.0
 """Servers close connections that nobody uses after seconds or minutes, not sooner."""
+
+_IDLE_S = 30.0
+"""A connection that nobody has used for so long is one too many."""
 
 _QUICK_BYTES = 64 << 10
 """A body up to this size is hashed and sent in a fraction of a millisecond."""
@@ -92,7 +92,7 @@ class HttpClient:
         self._requests = Workers(concurrency, "request")
         self._session = requests.Session()
         self._session.trust_env = is_environment_trusted
-        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=(2 + LOOKS) * concurrency)
+        adapter = HTTPAdapter(pool_connections=8)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._adapter = adapter
@@ -116,9 +116,12 @@ class HttpClient:
             pool = await self._requests.run(self._pool, request.origin)  # it loads certificates
         # Of a tunnel through a proxy only urllib3 knows what it is.
         if pool.proxy is None and _is_quick(request):
-            return await self._send_here(pool, request, sign)
-        workers = self._requests if request.intake is None else self._streams
-        return await workers.run(self._send, request, sign)
+            response = await self._send_here(pool, request, sign)
+        else:
+            workers = self._requests if request.intake is None else self._streams
+            response = await workers.run(self._send, request, sign)
+        self._meter.note_date(response.headers.get("date"))
+        return response
 
     async def aclose(self) -> None:
         """Close every connection that is not in use."""
@@ -154,7 +157,6 @@ class HttpClient:
                         response, asked.is_kept = await exchange(
                             wire, request, headers, target, asked.of
                         )
-                        self._meter.note_date(response.headers.get("date"))
                         return response
                     raise Transient(f"no answer from {request.host}: timed out")
                 except BrokenConnection as exc:
@@ -176,7 +178,6 @@ class HttpClient:
                     wire = BlockingWire(connection.sock)
                     work = exchange(wire, request, headers, target, asked.of)
                     response, asked.is_kept = done(work)
-                    self._meter.note_date(response.headers.get("date"))
                     return response
                 except BrokenConnection as exc:
                     _check_stale(exc, request, is_fresh)
@@ -210,7 +211,7 @@ class HttpClient:
         finally:
             self._meter.end(asked)
             if use.is_kept:
-                kept[request.origin].append((connection, time.monotonic()))
+                _keep(kept[request.origin], connection)
             else:
                 connection.close()
         if _log.isEnabledFor(logging.DEBUG):
@@ -269,6 +270,15 @@ class HttpClient:
             )
             self._pools[origin] = pool
         return pool
+
+
+def _keep(kept: list[tuple[HTTPConnection, float]], connection: HTTPConnection) -> None:
+    """Keep an open connection, and close those that a burst has left: the first are oldest."""
+    now_s = time.monotonic()
+    kept.append((connection, now_s))
+    with suppress(IndexError):  # other threads take from the other end
+        while kept[0][1] < now_s - _IDLE_S:
+            kept.pop(0)[0].close()  # a younger one would be no loss
 
 
 def _is_quick(request: Request) -> bool:

@@ -10,7 +10,7 @@ from bucketfs.errors import (
     ObjectChanged,
     ObjectExists,
 )
-from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
+from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, blamed, sent_elsewhere
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.exchange import Response
 from bucketfs.transport.signing import Blame
@@ -50,14 +50,7 @@ _OF_KEYS = frozenset(
 
 def blame(response: Response) -> Blame:
     """Return whether other credentials may make the difference (HEAD gives no code to tell)."""
-    if response.status not in (400, 401, 403):
-        return Blame.ELSEWHERE
-    if not response.body:
-        return Blame.PERHAPS_KEYS
-    code = _document(response).get("Code", "")
-    if code in _OF_KEYS:
-        return Blame.KEYS
-    return Blame.PERHAPS_KEYS if code == "AccessDenied" else Blame.ELSEWHERE
+    return blamed(response, lambda: _document(response).get("Code", ""), _OF_KEYS)
 
 
 def refusal(response: Response, *, method: str, operation: str, key: str | None) -> BucketfsError:

@@ -13,7 +13,7 @@ from bucketfs.errors import (
     ObjectChanged,
     QuotaExceeded,
 )
-from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, sent_elsewhere
+from bucketfs.storage.refusals import REDIRECTS, Refused, Vocabulary, blamed, sent_elsewhere
 from bucketfs.storage.s3.documents import parse_any
 from bucketfs.transport.exchange import Response
 from bucketfs.transport.signing import Blame
@@ -64,14 +64,7 @@ _REQUEST_IDS = ("x-amz-request-id", "x-amzn-requestid", "x-amz-id-2")
 
 def blame(response: Response) -> Blame:
     """Return whether other credentials may make the difference (HEAD gives no code to tell)."""
-    if response.status not in (400, 401, 403):
-        return Blame.ELSEWHERE
-    if not response.body:
-        return Blame.PERHAPS_KEYS
-    code = _document(response).get("Code", "")
-    if code in _OF_KEYS:
-        return Blame.KEYS
-    return Blame.PERHAPS_KEYS if code == "AccessDenied" else Blame.ELSEWHERE
+    return blamed(response, lambda: _document(response).get("Code", ""), _OF_KEYS)
 
 
 def refusal(

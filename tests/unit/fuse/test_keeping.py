@@ -123,6 +123,19 @@ def store() -> MemoryStore:
     return MemoryStore()
 
 
+async def die_after_saving(life: Life, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be killed when a save has reached the bucket, and nobody has been told."""
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Keeper, "saved", killed)
+    with pytest.raises(Killed):
+        await life.tree.save(node)
+    monkeypatch.undo()
+    life.die()
+
+
 async def in_bucket(store: MemoryStore, key: str) -> bytes:
     size = (await store.stat(key)).size
     data = bytearray(size)
@@ -253,14 +266,7 @@ async def test_a_save_that_arrived_before_the_kill_is_recognised(
     first = await live(store, tmp_path, nursery)
     node = await first.create("f", data)
 
-    async def killed(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr(Keeper, "saved", killed)
-    with pytest.raises(Killed):
-        await first.tree.save(node)
-    monkeypatch.undo()
-    first.die()
+    await die_after_saving(first, node, monkeypatch)
     assert len(Journal.read(tmp_path).files) == 1
     second = await live(store, tmp_path, nursery)
     for restored in second.restored:
@@ -441,14 +447,7 @@ async def test_an_edit_that_arrived_before_the_kill_can_be_read(
     await first.handles.flush(number)
     await first.handles.close(number)
 
-    async def killed(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr(Keeper, "saved", killed)
-    with pytest.raises(Killed):
-        await first.tree.save(node)
-    monkeypatch.undo()
-    first.die()
+    await die_after_saving(first, node, monkeypatch)
     second = await live(store, tmp_path, nursery)
     (restored,) = second.restored
     assert await second.read(restored) == b"012abc6789"
@@ -475,14 +474,7 @@ async def test_a_later_state_that_arrived_before_the_kill_is_not_mixed_with_an_e
     await first.handles.write(number, 0, later)
     await first.tree.change(node, Changes(mode=0o600), ME)
 
-    async def killed(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr(Keeper, "saved", killed)
-    with pytest.raises(Killed):
-        await first.tree.save(node)
-    monkeypatch.undo()
-    first.die()
+    await die_after_saving(first, node, monkeypatch)
     second = await live(store, tmp_path, nursery)
     found = await second.tree.lookup(second.tree.root, b"f")
     assert await second.read(found) == later

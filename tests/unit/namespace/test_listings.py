@@ -76,7 +76,8 @@ def test_every_line_comes_once_under_a_name_of_its_own(
         confused = map(named_once, stammered(pages(all_keys, "", limit), how))
         found = read(PageReader("", is_ordered=is_ordered), confused)
         assert sorted(found, key=str) == sorted(lines, key=str)
-        assert found == lines or not is_ordered
+        # A name that waits for its directory comes later where the listing ends later.
+        assert found == lines or how == "pages" or not is_ordered
     names = [line.name for line in lines]
     assert len(names) == len(set(names))
     directories = {key.split("/")[0] for key in all_keys if "/" in key}

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from bucketfs.errors import Transient
 from bucketfs.storage.interface import BytesBody, ObjectAttributes
 from bucketfs.storage.memory import MemoryStore
-from bucketfs.storage.throttled import LOOKS, Lane, Throttled
+from bucketfs.storage.throttled import LOOKS, Lane, Throttled, looks_at_once
 from tests.unit.storage.failing import Failing
 
 
@@ -65,6 +65,10 @@ async def test_other_failures_do_not_slow_down(autojump_clock: MockClock) -> Non
     with pytest.raises(Transient):
         await store.stat("a")
     assert store.looks.width == 4 * LOOKS
+
+
+def test_there_are_never_more_looks_than_files_may_be_open() -> None:
+    assert [looks_at_once(n) for n in (1, 16, 64, 512)] == [LOOKS, 256, 256, 512]
 
 
 async def test_looks_have_a_wider_lane(autojump_clock: MockClock) -> None:
